@@ -1,0 +1,1 @@
+"""The built-in kinds: defaulting, validation, tables and strategies, one class per kind."""

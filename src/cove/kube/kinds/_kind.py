@@ -1,0 +1,99 @@
+"""Kind: what the API server does for one built-in kind beyond its schema.
+
+The counterpart of upstream's registry strategies (``pkg/registry/*/strategy.go``),
+defaulting (``pkg/apis/*/defaults.go``), validation (``pkg/apis/*/validation``) and
+printers (``pkg/printers/internalversion``), as pure functions on documents.  One
+subclass per kind that differs from the base, one instance per kind; the server
+finds it with :func:`cove.kube.kinds.kind`.
+
+Documents are JSON trees (dict, list, str, int, float, bool, None) that the codec
+has already decoded against the schema: types are right, unknown fields are gone,
+quantities are canonical.  Methods that change a document do so in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from cove.kube.field_errors import FieldError
+
+__all__ = ["Column", "Kind", "Obj"]
+
+Obj = dict[str, Any]
+
+
+class Column(NamedTuple):
+    """A column of a Table: what ``kubectl get`` shows; ``priority`` above 0 means ``-o wide``."""
+
+    name: str
+    type: str
+    format: str
+    description: str
+    priority: int = 0
+
+
+def _no_error(_obj: Obj) -> list[FieldError]:
+    return []
+
+
+class Kind:
+    """The defaults: a namespaced object with metadata only, nothing special."""
+
+    # metadata.generation starts at 1 and moves with what `generation_changed` sees.
+    generation: bool = False
+    # The status subresource exists: status is dropped on create and kept on update.
+    status: bool = False
+    # PUT creates the object when it is missing (Lease, Event, Endpoints, Role, Service …).
+    allow_create_on_update: bool = False
+    # An update without a resourceVersion is taken as it is.
+    allow_unconditional_update: bool = True
+    # Deletion waits for metadata.deletionGracePeriodSeconds (Pods).
+    graceful: bool = False
+    # A deletion answers with the object instead of a Status (Pods, Namespaces …).
+    returns_deleted: bool = False
+    # What names must be: checked by `validate_name`.
+    columns: Sequence[Column] = (
+        Column("Name", "string", "name", "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"),
+        Column("Age", "date", "", "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"),
+    )
+
+    # Field selectors beyond metadata.name and metadata.namespace: label → value of the object.
+    selectable: Mapping[str, Callable[[Obj], str]] = {}
+
+    def default(self, obj: Obj) -> None:
+        """Fill in what a client may leave out (versioned defaulting)."""
+
+    def prepare_create(self, obj: Obj) -> None:
+        """Before validation of a create: reset what a client may not set."""
+
+    def prepare_update(self, obj: Obj, old: Obj) -> None:
+        """Before validation of an update: carry over what it may not change; bump generation."""
+
+    def prepare_status(self, obj: Obj, old: Obj) -> None:
+        """Before validation of a write to the status subresource: keep all but the status."""
+
+    def validate_name(self, name: str) -> list[str]:
+        """What is wrong with metadata.name; empty: nothing."""
+        raise NotImplementedError
+
+    def validate_create(self, obj: Obj) -> list[FieldError]:
+        """What is wrong with a new object, metadata excepted."""
+        return []
+
+    def validate_update(self, obj: Obj, old: Obj) -> list[FieldError]:
+        """What is wrong with an updated object, metadata excepted."""
+        return []
+
+    def validate_status(self, obj: Obj, old: Obj) -> list[FieldError]:
+        """What is wrong with a new status."""
+        return []
+
+    def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
+        """Texts for Warning headers; ``old`` is None on create."""
+        return []
+
+    def row(self, obj: Obj, now: datetime) -> list[Any]:
+        """The cells of the object's row, one per column."""
+        raise NotImplementedError
