@@ -49,7 +49,17 @@ Emit = Literal[
 class Field:
     """A field of a struct: its node, and what belongs to the place rather than to the type."""
 
-    __slots__ = ("default", "emit", "go_type", "merge_key", "name", "node", "required", "strategies")
+    __slots__ = (
+        "default",
+        "emit",
+        "go_type",
+        "merge_key",
+        "name",
+        "node",
+        "pointer",
+        "required",
+        "strategies",
+    )
 
     def __init__(
         self,
@@ -62,6 +72,7 @@ class Field:
         merge_key: str | None = None,
         strategies: frozenset[str] = frozenset(),
         go_type: str = "",
+        pointer: bool = False,
     ) -> None:
         self.name = name
         self.node = node
@@ -74,6 +85,8 @@ class Field:
         self.strategies = strategies
         # The Go type that error messages name: "int32", "string", "v1.Container", "map[string]string".
         self.go_type = go_type
+        # A Go pointer: its zero is null, so that `emit` "always" writes null for what is absent.
+        self.pointer = pointer
 
     def __repr__(self) -> str:
         return f"Field({self.name!r}, {self.node!r})"
