@@ -34,10 +34,6 @@ class Column(NamedTuple):
     priority: int = 0
 
 
-def _no_error(_obj: Obj) -> list[FieldError]:
-    return []
-
-
 class Kind:
     """The defaults: a namespaced object with metadata only, nothing special."""
 
@@ -53,7 +49,13 @@ class Kind:
     graceful: bool = False
     # A deletion answers with the object instead of a Status (Pods, Namespaces …).
     returns_deleted: bool = False
-    # What names must be: checked by `validate_name`.
+    # Upstream's ValidateUpdate of nearly every kind judges the metadata once more: its causes
+    # are told twice.
+    validates_meta_twice: bool = True
+    # What a deletion that says nothing about dependents does with them: "Background" or "Orphan".
+    default_policy: str = "Background"
+    # The version of the kind that is stored: "autoscaling/v2"; "" means the one it is asked in.
+    storage_version: str = ""
     columns: Sequence[Column] = (
         Column("Name", "string", "name", "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"),
         Column("Age", "date", "", "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"),
@@ -92,6 +94,42 @@ class Kind:
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
         """Texts for Warning headers; ``old`` is None on create."""
+        return []
+
+    def reset_fields(self, subresource: str) -> Sequence[str]:
+        """Paths that a write to ``subresource`` ("" is the object itself) never owns: ``status``.
+
+        Source: rest.ResetFieldsStrategy.
+        """
+        if not self.status:
+            return ()
+        return ("spec",) if subresource == "status" else ("status",)
+
+    def marks_deletion(self, obj: Obj) -> bool:
+        """Whether a deletion only marks the object although nothing else holds it (Namespaces)."""
+        return False
+
+    def grace_period(self, obj: Obj, asked: int | None) -> int:
+        """Seconds between deletion and end, for ``graceful`` kinds; ``asked`` None: the default."""
+        return asked or 0
+
+    def marked_for_deletion(self, obj: Obj, now: str) -> None:
+        """What else changes when deletionTimestamp is set (a Namespace's phase)."""
+
+    def unknown_field_label(self, label: str) -> str:
+        """The text that refuses a field selector on ``label``."""
+        if self.selectable:
+            return f"field label not supported: {label}"
+        return (
+            f'"{label}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+        )
+
+    def convert(self, obj: Obj, api_version: str) -> Obj:
+        """The object in another version of the kind; may share parts with ``obj``."""
+        return {**obj, "apiVersion": api_version}
+
+    def row_conditions(self, obj: Obj) -> list[Obj]:
+        """What a row says about the object as a whole: completed pods; usually nothing."""
         return []
 
     def row(self, obj: Obj, now: datetime) -> list[Any]:
