@@ -1,0 +1,191 @@
+"""Api: one cluster's API, from a request to a response.
+
+It owns nothing that must be closed: the store, the token keys and the tasks around it
+belong to whoever made it (:class:`cove.server.http.HttpServer`, an embedded cluster, a
+fork).  A fork is another Api over a forked store that shares every cache of this one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from cove.kube import status as st
+from cove.kube.status import StatusError
+from cove.kube.times import format_time
+from cove.server.endpoint import Endpoint
+from cove.server.negotiate import status_media
+from cove.server.request import Request, Response, parse_info
+from cove.server.store import Store
+
+if TYPE_CHECKING:
+    from cove.server.admission import Admission
+    from cove.server.identity import Identity
+    from cove.server.registry import Registry
+
+__all__ = ["Api", "Config"]
+
+# What the store of a real API server takes in one request.
+BODY_LIMIT = 3 * 1024 * 1024
+
+
+def _utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """What a cluster is started with and keeps for life.
+
+    ``clock`` gives aware UTC times; ``rng`` names generated objects, allocates ports and
+    addresses; ``server_address`` is host:port as clients reach it.
+    """
+
+    service_subnet: IPv4Network | IPv6Network = field(
+        default_factory=lambda: ip_network("10.96.0.0/12")
+    )
+    pod_subnet: IPv4Network | IPv6Network = field(
+        default_factory=lambda: ip_network("10.244.0.0/16")
+    )
+    enable_admission: frozenset[str] = frozenset()
+    disable_admission: frozenset[str] = frozenset()
+    server_address: str = "127.0.0.1:6443"
+    clock: Callable[[], datetime] = _utcnow
+    rng: random.Random = field(default_factory=random.SystemRandom)
+    issuer: str = "https://kubernetes.default.svc"
+
+
+class Api:
+    """Answers requests.  :meth:`handle` never raises but for cancellation."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: Config,
+        *,
+        registry: Registry,
+        identity: Identity,
+        admission: Admission,
+    ) -> None:
+        self.store = store
+        self.config = config
+        self.registry = registry
+        self.identity = identity
+        self.admission = admission
+        self._second = ("", 0)
+
+    def now(self) -> datetime:
+        """The time, UTC."""
+        return self.config.clock()
+
+    def timestamp(self) -> str:
+        """The time as metadata writes it: RFC 3339, seconds."""
+        now = self.config.clock()
+        second = int(now.timestamp())
+        text, cached = self._second
+        if cached != second or not text:
+            text = format_time(now)
+            self._second = (text, second)
+        return text
+
+    async def handle(self, request: Request) -> Response:
+        """The answer to a request whose ``user`` is already authenticated."""
+        try:
+            info = request.info = parse_info(request.method, request.path)
+            if info.is_resource and info.verb in ("list", "watch", "get"):
+                info = _told_by_query(request)
+            identity = self.identity
+            if request.headers.get("Impersonate-User") is not None or identity.impersonates(
+                request
+            ):
+                request.user = identity.impersonate(self, request)
+            user = request.user
+            if not user.in_group("system:masters"):
+                identity.authorize(self, user, request)
+            if info.is_resource:
+                endpoint = self.registry.find(self, info)
+                if isinstance(endpoint, Response):
+                    return endpoint
+                if len(request.body) > BODY_LIMIT:
+                    raise st.request_entity_too_large(BODY_LIMIT)
+                response = await self.registry.dispatch(self, request, endpoint)
+            else:
+                response = await self.registry.plain(self, request)
+        except StatusError as e:
+            response = self.error(request, e)
+        if request.warnings:
+            for text in request.warnings:
+                response.headers.append(("Warning", f"299 - {_quote(text)}"))
+        return response
+
+    def error(self, request: Request, error: StatusError) -> Response:
+        """A Status as the request wants it encoded."""
+        media = status_media(request.headers.get("Accept") or "")
+        body = encode(error.body, media)
+        response = Response(error.code, body, media)
+        retry = (error.details or {}).get("retryAfterSeconds")
+        if retry:
+            response.headers.append(("Retry-After", str(retry)))
+        return response
+
+
+def _quote(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def encode(doc: Any, media: str) -> bytes:
+    """A document in a media type."""
+    if media == "application/yaml":
+        import yaml
+
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        text: bytes = yaml.dump(doc, Dumper=dumper, encoding="utf-8", sort_keys=True)
+        return text
+    return orjson.dumps(doc)
+
+
+def _told_by_query(request: Request) -> Any:
+    """A list may be a watch, and a field selector on the name makes it about one object."""
+    info = request.info
+    if not request.query_string:
+        return info
+    query = request.query
+    watch = query.get("watch")
+    watching = info.verb == "list" and watch is not None and (
+        not watch[0] or watch[0].lower() not in ("false", "0")
+    )
+    selector = request.param("fieldSelector") if info.verb in ("list", "watch") else ""
+    name = ""
+    if selector and not info.name:
+        for clause in selector.split(","):
+            label, _, value = clause.partition("=")
+            if label == "metadata.name" and value:
+                name = value.lstrip("=")
+    if not watching and not name:
+        return info
+    told = type(info)()
+    for slot in type(info).__slots__:
+        setattr(told, slot, getattr(info, slot))
+    if watching:
+        told.verb = "watch"
+    if name:
+        told.name = name
+    request.info = told
+    return told
+
+
+def exists(api: Api, resource: str, namespace: str, name: str) -> bool:
+    """Whether an object is stored."""
+    return api.store.state.get(resource, namespace, name) is not None
+
+
+def load(api: Api, endpoint: Endpoint, namespace: str, name: str) -> dict[str, Any] | None:
+    """A stored object decoded, or None."""
+    stored = api.store.state.get(endpoint.storage, namespace, name)
+    return None if stored is None else endpoint.load(stored.data)

@@ -1,0 +1,207 @@
+"""The durable side of a store: SQLite, one batch of writes per transaction.
+
+Writes are queued on the event loop and committed by one owned thread; everything that
+arrives while a transaction is under way shares the next one, so many clients pay one
+commit.  A write is acknowledged, and shown to watchers, only after its commit.
+
+SQLite runs in WAL mode with ``synchronous=NORMAL``: a killed process loses nothing that
+was acknowledged; a power cut may lose the last moments but never corrupts the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from immutables import Map
+
+from cove.kube.status import CoveError
+from cove.server.store._store import Event, State, Stored
+
+if TYPE_CHECKING:
+    from cove.server.store._store import Store
+
+__all__ = ["CorruptStoreError", "Journal"]
+
+# "cove" in ASCII: tells our files from other SQLite databases.
+APPLICATION_ID = 0x636F7665
+FORMAT = 1
+
+_TABLES = """
+CREATE TABLE objects (
+  resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+  revision INTEGER NOT NULL, data BLOB NOT NULL,
+  PRIMARY KEY (resource, namespace, name)) WITHOUT ROWID;
+CREATE TABLE counter (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL);
+INSERT INTO counter VALUES (1, 1);
+"""
+
+# What the store keeps beside the bytes, read back from them: (uid, labels, fields).
+Index = Callable[[str, bytes], tuple[str, dict[str, str] | None, dict[str, str] | None]]
+
+
+class CorruptStoreError(CoveError):
+    """The file is not a store that this version can read.  It is left as it is."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"the store {path} cannot be used: {why}. It has not been changed; move it away, "
+            "or remove the cluster with `cove reset`, to start an empty one"
+        )
+        self.path = path
+
+
+class Journal:
+    """A SQLite file.  Open it with :meth:`open`, end it with :meth:`close`.
+
+    Raises :class:`CorruptStoreError` when the file is not one of ours, is damaged, or was
+    written by a later version.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._committed: Callable[[int], None] = lambda _revision: None
+        self._store: Store | None = None
+        self._queue: list[Event] = []
+        self._wake = threading.Condition()
+        self._closing = False
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def open(cls, path: Path) -> Journal:
+        """Open or create the file and check it."""
+        new = not path.exists()
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            if new:
+                path.chmod(0o600)
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version={FORMAT}")
+                connection.executescript(f"BEGIN;{_TABLES}COMMIT;")
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if application != APPLICATION_ID:
+                raise CorruptStoreError(path, "it is not a store of cove")
+            if version != FORMAT:
+                raise CorruptStoreError(path, f"it has format {version}, not {FORMAT}")
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise CorruptStoreError(path, str(verdict))
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+        except sqlite3.DatabaseError as e:
+            if connection is not None:
+                connection.close()
+            raise CorruptStoreError(path, str(e)) from e
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+        return cls(path, connection)
+
+    def load(self, index: Index) -> State:
+        """The state that was last committed."""
+        try:
+            (revision,) = self._connection.execute("SELECT revision FROM counter").fetchone()
+            resources: dict[str, dict[str, dict[str, Stored]]] = {}
+            rows = self._connection.execute(
+                "SELECT resource, namespace, name, revision, data FROM objects"
+            )
+            for resource, namespace, name, at, data in rows:
+                uid, labels, fields = index(resource, data)
+                resources.setdefault(resource, {}).setdefault(namespace, {})[name] = Stored(
+                    namespace, name, uid, at, data, labels, fields
+                )
+        except (sqlite3.DatabaseError, TypeError, ValueError, KeyError) as e:
+            raise CorruptStoreError(self.path, str(e)) from e
+        root = Map(
+            {
+                resource: Map({ns: Map(names) for ns, names in namespaces.items()})
+                for resource, namespaces in resources.items()
+            }
+        )
+        return State(revision, root)
+
+    def attach(self, committed: Callable[[int], None]) -> None:
+        """Call ``committed`` on the running loop after each transaction; starts the thread."""
+        self._loop = asyncio.get_running_loop()
+        self._committed = committed
+        self._thread = threading.Thread(target=self._run, name="cove-journal", daemon=True)
+        self._thread.start()
+
+    def append(self, event: Event) -> None:
+        """Queue an event for the next transaction."""
+        with self._wake:
+            self._queue.append(event)
+            self._wake.notify()
+
+    def check(self) -> None:
+        """Raise what made the journal stop, if anything did."""
+        if self._error is not None:
+            raise CorruptStoreError(self.path, str(self._error)) from self._error
+
+    def close(self) -> None:
+        """Commit what is queued, end the thread and close the file."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._queue and not self._closing:
+                    self._wake.wait()
+                batch, self._queue = self._queue, []
+                if not batch:
+                    return
+            try:
+                self._write(batch)
+            except sqlite3.Error as e:
+                self._error = e
+                self._tell(lambda: self._committed(0))
+                return
+            revision = batch[-1].revision
+            self._tell(lambda revision=revision: self._committed(revision))
+
+    def _tell(self, callback: Callable[[], None]) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(callback)
+
+    def _write(self, batch: list[Event]) -> None:
+        # Only the last write of a key in the batch matters to the file.
+        last: dict[tuple[str, str, str], Event] = {}
+        for event in batch:
+            last[(event.resource, event.object.namespace, event.object.name)] = event
+        run = self._connection
+        run.execute("BEGIN IMMEDIATE")
+        try:
+            run.executemany(
+                "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)",
+                [
+                    (*key, e.revision, e.object.data)
+                    for key, e in last.items()
+                    if e.type != "DELETED"
+                ],
+            )
+            run.executemany(
+                "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?",
+                [key for key, e in last.items() if e.type == "DELETED"],
+            )
+            run.execute("UPDATE counter SET revision = ?", (batch[-1].revision,))
+            run.execute("COMMIT")
+        except BaseException:
+            run.execute("ROLLBACK")
+            raise

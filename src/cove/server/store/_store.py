@@ -1,0 +1,354 @@
+"""The map of objects, its revisions, and the window of recent events.
+
+All methods run on the event loop's thread and none of them awaits: a verb that reads,
+decides and writes without an ``await`` in between is a transaction.  Keys are
+``(resource, namespace, name)`` where resource is the storage key ("pods",
+"deployments.apps") and namespace is "" for cluster-scoped objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from immutables import Map
+
+if TYPE_CHECKING:
+    from cove.server.store._journal import Journal
+    from cove.server.store._watch import Watcher
+
+__all__ = ["Event", "EventType", "Expired", "State", "Store", "Stored"]
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+Names = Map[str, "Stored"]
+Namespaces = Map[str, Names]
+
+# How far back a watch can start and a paginated list can continue, whichever is reached
+# first.  etcd compacts by time (5 min); a count and a size bound the memory instead.
+WINDOW_EVENTS = 16_384
+WINDOW_BYTES = 24 * 1024 * 1024
+
+
+class Expired(Exception):  # noqa: N818 - Kubernetes' word for it
+    """The revision asked for has left the window; ``oldest`` is the oldest still there."""
+
+    def __init__(self, revision: int, oldest: int) -> None:
+        super().__init__(f"revision {revision} is older than {oldest}")
+        self.revision = revision
+        self.oldest = oldest
+
+
+class Stored:
+    """One object at one revision: its encoded JSON and the few fields that are indexed.
+
+    ``labels`` is None where the object has none.  ``fields`` is what field selectors of
+    the kind may ask, computed by whoever wrote the object, or None.
+    """
+
+    __slots__ = ("data", "fields", "labels", "name", "namespace", "revision", "uid")
+
+    def __init__(
+        self,
+        namespace: str,
+        name: str,
+        uid: str,
+        revision: int,
+        data: bytes,
+        labels: dict[str, str] | None,
+        fields: dict[str, str] | None,
+    ) -> None:
+        self.namespace = namespace
+        self.name = name
+        self.uid = uid
+        self.revision = revision
+        self.data = data
+        self.labels = labels
+        self.fields = fields
+
+
+class Event:
+    """One write: what it was, the object after it (for DELETED: as last seen, at the deletion's
+    revision), the one before it, and the whole state it led to.
+
+    ``rendered`` keeps the encodings made of it, so that a hundred watchers cost one.
+    """
+
+    __slots__ = ("object", "previous", "rendered", "resource", "revision", "state", "type")
+
+    def __init__(
+        self,
+        type: EventType,
+        resource: str,
+        revision: int,
+        object: Stored,
+        previous: Stored | None,
+        state: State,
+    ) -> None:
+        self.type: EventType = type
+        self.resource = resource
+        self.revision = revision
+        self.object = object
+        self.previous = previous
+        self.state = state
+        self.rendered: dict[Any, bytes] = {}
+
+
+class State(NamedTuple):
+    """The cluster at one revision: resource → namespace → name → object."""
+
+    revision: int
+    root: Map[str, Namespaces]
+
+    def get(self, resource: str, namespace: str, name: str) -> Stored | None:
+        """The object, or None."""
+        namespaces = self.root.get(resource)
+        if namespaces is None:
+            return None
+        names = namespaces.get(namespace)
+        return None if names is None else names.get(name)
+
+    def list(self, resource: str, namespace: str | None = None) -> list[Stored]:
+        """The objects of a resource in key order; ``namespace`` None means all of them."""
+        namespaces = self.root.get(resource)
+        if namespaces is None:
+            return []
+        if namespace is not None:
+            names = namespaces.get(namespace)
+            return [] if names is None else [names[n] for n in sorted(names)]
+        out: list[Stored] = []
+        for key in sorted(namespaces):
+            names = namespaces[key]
+            out.extend([names[n] for n in sorted(names)])
+        return out
+
+    def bucket(self, resource: str) -> Namespaces | None:
+        """The immutable map of a resource: the same object as long as nothing in it changed.
+
+        What is derived from a resource's objects (roles, CRDs, quotas) keeps this beside
+        the derivation and compares with ``is``.
+        """
+        return self.root.get(resource)
+
+    def count(self, resource: str) -> int:
+        """How many objects a resource has."""
+        namespaces = self.root.get(resource)
+        return 0 if namespaces is None else sum(len(names) for names in namespaces.values())
+
+    def resources(self) -> Iterator[str]:
+        """The storage keys that have, or had, objects."""
+        return iter(self.root)
+
+
+_EMPTY: Names = Map()
+_NO_NAMESPACES: Namespaces = Map()
+
+
+class Store:
+    """A cluster's objects.  Owned by one event loop; close the journal it was given yourself."""
+
+    def __init__(self, state: State | None = None, journal: Journal | None = None) -> None:
+        # Revision 1 is the empty cluster, as etcd's: 0 has a meaning of its own in requests.
+        self.state = state or State(1, Map())
+        self._journal = journal
+        # What readers and watchers may be told: everything before it is on disk.
+        self.durable_revision = self.state.revision
+        self._events: list[Event] = []
+        self._revisions: list[int] = []
+        self._bytes = 0
+        # Revisions up to and including this one can no longer be told apart.
+        self.compacted = self.state.revision - 1
+        self._start = State(self.state.revision, self.state.root)
+        self._watchers: dict[str, set[Watcher]] = {}
+        self._pending: list[Event] = []
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        if journal is not None:
+            journal.attach(self._committed)
+
+    @property
+    def revision(self) -> int:
+        """The revision of the last write."""
+        return self.state.revision
+
+    @property
+    def oldest(self) -> int:
+        """The oldest revision whose state can still be had."""
+        return self._start.revision
+
+    # -- writing
+
+    def put(
+        self,
+        resource: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        encode: Callable[[str], bytes],
+        labels: dict[str, str] | None = None,
+        fields: dict[str, str] | None = None,
+    ) -> Stored:
+        """Write an object at the next revision; ``encode`` gets that revision as text."""
+        root = self.state.root
+        revision = self.state.revision + 1
+        namespaces = root.get(resource, _NO_NAMESPACES)
+        names = namespaces.get(namespace, _EMPTY)
+        previous = names.get(name)
+        stored = Stored(namespace, name, uid, revision, encode(str(revision)), labels, fields)
+        root = root.set(resource, namespaces.set(namespace, names.set(name, stored)))
+        self.state = State(revision, root)
+        self._record(
+            Event(
+                "ADDED" if previous is None else "MODIFIED",
+                resource,
+                revision,
+                stored,
+                previous,
+                self.state,
+            )
+        )
+        return stored
+
+    def delete(
+        self, resource: str, namespace: str, name: str, encode: Callable[[str], bytes]
+    ) -> Stored:
+        """Remove an object; ``encode`` gives its last form at the deletion's revision.
+
+        Raises KeyError if it is not there.
+        """
+        root = self.state.root
+        namespaces = root[resource]
+        names = namespaces[namespace]
+        previous = names[name]
+        revision = self.state.revision + 1
+        names = names.delete(name)
+        namespaces = namespaces.set(namespace, names) if names else namespaces.delete(namespace)
+        self.state = State(revision, root.set(resource, namespaces))
+        last = Stored(
+            namespace,
+            name,
+            previous.uid,
+            revision,
+            encode(str(revision)),
+            previous.labels,
+            previous.fields,
+        )
+        self._record(Event("DELETED", resource, revision, last, previous, self.state))
+        return last
+
+    def _record(self, event: Event) -> None:
+        self._events.append(event)
+        self._revisions.append(event.revision)
+        self._bytes += len(event.object.data)
+        if len(self._events) > WINDOW_EVENTS or self._bytes > WINDOW_BYTES:
+            self._compact()
+        if self._journal is None:
+            self.durable_revision = event.revision
+            self._publish(event)
+        else:
+            self._pending.append(event)
+            self._journal.append(event)
+
+    def _compact(self) -> None:
+        """Forget the older half of the window: one slice now and then, not a shift per write."""
+        cut = max(1, len(self._events) // 2)
+        self._start = self._events[cut - 1].state
+        self.compacted = self._start.revision
+        self._bytes -= sum(len(e.object.data) for e in self._events[:cut])
+        del self._events[:cut]
+        del self._revisions[:cut]
+
+    def _committed(self, revision: int) -> None:
+        """The journal says that everything up to ``revision`` is on disk."""
+        self.durable_revision = revision
+        done = 0
+        for event in self._pending:
+            if event.revision > revision:
+                break
+            done += 1
+            self._publish(event)
+        del self._pending[:done]
+        still = []
+        for wanted, future in self._waiting:
+            if wanted > revision:
+                still.append((wanted, future))
+            elif not future.done():
+                future.set_result(None)
+        self._waiting = still
+
+    async def durable(self, revision: int) -> None:
+        """Return when everything up to ``revision`` is on disk; at once without a journal."""
+        if revision <= self.durable_revision or self._journal is None:
+            return
+        self._journal.check()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((revision, future))
+        await future
+
+    def fail(self, error: BaseException) -> None:
+        """The journal cannot write: nobody who waits is told otherwise."""
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(error)
+        self._waiting = []
+
+    # -- reading back
+
+    def at(self, revision: int) -> State:
+        """The state at a revision; raises :class:`Expired` if it has left the window."""
+        if revision >= self.state.revision:
+            return self.state
+        index = bisect_right(self._revisions, revision)
+        if index == 0:
+            if revision < self._start.revision:
+                raise Expired(revision, self._start.revision)
+            return self._start
+        return self._events[index - 1].state
+
+    def since(self, revision: int, resource: str) -> list[Event]:
+        """A resource's events after ``revision`` that watchers have been told."""
+        if revision < self.compacted:
+            raise Expired(revision, self.compacted)
+        index = bisect_right(self._revisions, revision)
+        durable = self.durable_revision
+        return [
+            e for e in self._events[index:] if e.resource == resource and e.revision <= durable
+        ]
+
+    def fork(self) -> Store:
+        """A store with the same content that goes its own way, in memory.
+
+        O(1): nothing is copied.  Its window starts empty, so resource versions of before
+        are answered from the state they were forked at.
+        """
+        return Store(self.state)
+
+    # -- watching
+
+    def subscribe(self, resource: str, watcher: Watcher) -> None:
+        """Tell ``watcher`` of every later event of the resource, until it unsubscribes."""
+        self._watchers.setdefault(resource, set()).add(watcher)
+
+    def unsubscribe(self, resource: str, watcher: Watcher) -> None:
+        """Stop telling; unknown watchers are ignored."""
+        watchers = self._watchers.get(resource)
+        if watchers is not None:
+            watchers.discard(watcher)
+
+    def _publish(self, event: Event) -> None:
+        watchers = self._watchers.get(event.resource)
+        if watchers:
+            for watcher in tuple(watchers):
+                watcher.offer(event)
+
+    def disconnect(self) -> None:
+        """End every watch: the server is stopping, or a resource went away."""
+        for watchers in self._watchers.values():
+            for watcher in tuple(watchers):
+                watcher.close()
+
+    def disconnect_resource(self, resource: str) -> None:
+        """End the watches of one resource."""
+        for watcher in tuple(self._watchers.get(resource, ())):
+            watcher.close()

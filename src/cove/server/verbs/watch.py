@@ -1,0 +1,293 @@
+"""WATCH: the events of a resource as a stream of JSON lines.
+
+An event is encoded once per representation and shared by all watches; what a slow
+client has not read waits in a bounded queue (:class:`~cove.server.store.Watcher`).
+
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from cove.kube import status as st
+from cove.kube.status import StatusError
+from cove.server.negotiate import Accepted, accept
+from cove.server.options import ListOptions, list_options, parse_revision
+from cove.server.request import Request, Response
+from cove.server.store import Event, Expired, Stored, Watcher
+from cove.server.verbs._render import partial, table
+from cove.server.verbs._select import Matcher, matcher
+from cove.server.verbs.list import too_large
+
+if TYPE_CHECKING:
+    from cove.server.api import Api
+    from cove.server.endpoint import Endpoint
+
+__all__ = ["watch"]
+
+BOOKMARK_INTERVAL = 60.0
+# Upstream's --min-request-timeout: a watch without a time-out of its own ends after this
+# many seconds, or up to twice as many.
+DEFAULT_TIMEOUT = 1800
+# Lines are joined up to about this size before they are handed to the connection.
+CHUNK = 64 * 1024
+
+WATCH_TYPES = (
+    "application/json, application/yaml, application/vnd.kubernetes.protobuf, "
+    "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+)
+
+
+async def watch(api: Api, request: Request, endpoint: Endpoint) -> Response:
+    """The stream; everything that can be refused is refused before it starts."""
+    try:
+        accepted = accept(request.headers.get("Accept") or "")
+    except StatusError as e:
+        raise StatusError(
+            406,
+            "NotAcceptable",
+            e.message.replace(
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+                WATCH_TYPES,
+            ),
+            e.details,
+        ) from e
+    options = list_options(request, watch=True)
+    test = matcher(endpoint, options)
+    revision = 0
+    if options.resource_version:
+        try:
+            revision = parse_revision(options.resource_version)
+        except StatusError as e:
+            text = options.resource_version
+            raise StatusError(
+                500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax'
+            ) from e
+    stream = _Stream(api, request, endpoint, options, accepted, test, revision)
+    return Response(200, stream=stream.run(), content_type=accepted.media)
+
+
+class _Stream:
+    """One open watch."""
+
+    def __init__(
+        self,
+        api: Api,
+        request: Request,
+        endpoint: Endpoint,
+        options: ListOptions,
+        accepted: Accepted,
+        test: Matcher | None,
+        revision: int,
+    ) -> None:
+        self.api = api
+        self.request = request
+        self.endpoint = endpoint
+        self.options = options
+        self.accepted = accepted
+        self.test = test
+        self.revision = revision
+        info = request.info
+        # Upstream's deprecated /watch/ paths may name one object.
+        self.namespace = info.namespace if endpoint.namespaced else ""
+        self.name = info.name
+        self.columns_sent = False
+        self.key = (endpoint.kind_name, endpoint.api_version)
+
+    async def run(self) -> AsyncIterator[bytes]:
+        """The stream's chunks, until the time-out, the store or the reader ends it."""
+        api, store, storage = self.api, self.api.store, self.endpoint.storage
+        watcher = Watcher()
+        try:
+            backlog = self._open(watcher)
+        except StatusError as e:
+            yield _line("ERROR", orjson.dumps(e.body))
+            return
+        try:
+            if backlog:
+                for chunk in _chunks(backlog):
+                    yield chunk
+            del backlog
+            timeout = self.options.timeout
+            if not timeout or timeout < 0:
+                timeout = DEFAULT_TIMEOUT + api.config.rng.randrange(DEFAULT_TIMEOUT)
+            remaining = float(timeout)
+            while True:
+                interval = min(remaining, BOOKMARK_INTERVAL)
+                if not await watcher.wait(interval):
+                    remaining -= interval
+                    if remaining <= 0:
+                        return
+                    if self.options.bookmarks:
+                        yield self._bookmark(store.durable_revision)
+                    continue
+                for chunk in _chunks(
+                    [line for event in watcher.drain() if (line := self._event(event))]
+                ):
+                    yield chunk
+                if watcher.closed:
+                    if watcher.overrun:
+                        yield _line(
+                            "ERROR",
+                            orjson.dumps(
+                                st.expired("too slow: the watch's queue overflowed").body
+                            ),
+                        )
+                    return
+        finally:
+            store.unsubscribe(storage, watcher)
+
+    def _open(self, watcher: Watcher) -> list[bytes]:
+        """Subscribe, and what has to be sent before new events."""
+        store, endpoint, options = self.api.store, self.endpoint, self.options
+        asked = options.resource_version
+        current = store.durable_revision
+        state = store.at(current)
+        initial = options.initial_events
+        if initial is None:
+            initial = asked in ("", "0")
+        if self.revision > store.revision:
+            raise too_large(self.revision, store.revision)
+        lines: list[bytes] = []
+        if initial:
+            namespace = self.namespace or None
+            for stored in state.list(endpoint.storage, namespace):
+                if self._selects(stored):
+                    lines.append(self._encode("ADDED", stored, None))
+            if options.initial_events and options.bookmarks:
+                lines.append(self._bookmark(current, initial_end=True))
+        elif asked not in ("", "0"):
+            try:
+                events = store.since(self.revision, endpoint.storage)
+            except Expired as e:
+                raise st.expired(
+                    f"too old resource version: {self.revision} ({e.oldest})"
+                ) from e
+            lines.extend([line for event in events if (line := self._event(event))])
+        store.subscribe(endpoint.storage, watcher)
+        return lines
+
+    def _selects(self, stored: Stored) -> bool:
+        if self.namespace and stored.namespace != self.namespace:
+            return False
+        if self.name and stored.name != self.name:
+            return False
+        return self.test is None or self.test(stored)
+
+    def _event(self, event: Event) -> bytes | None:
+        """The line of an event, None if it does not concern this watch.
+
+        An object that starts or stops matching a selector is ADDED or DELETED to it.
+        """
+        stored, type_ = event.object, event.type
+        if self.namespace and stored.namespace != self.namespace:
+            return None
+        if self.name and stored.name != self.name:
+            return None
+        test = self.test
+        if test is not None:
+            if type_ == "MODIFIED":
+                previous = event.previous
+                before = previous is not None and test(previous)
+                if test(stored):
+                    type_ = "MODIFIED" if before else "ADDED"
+                elif before and previous is not None:
+                    # Told in its last matching form, at the revision of the change.
+                    return self._encode("DELETED", _at(previous, event.revision), None)
+                else:
+                    return None
+            elif not test(stored):
+                return None
+        return self._encode(type_, stored, event)
+
+    def _encode(self, type_: str, stored: Stored, event: Event | None) -> bytes:
+        endpoint = self.endpoint
+        transform = self.accepted.transform
+        if not transform:
+            if event is None:
+                return _line(type_, endpoint.render(stored.data))
+            key = (type_, *self.key)
+            line = event.rendered.get(key)
+            if line is None:
+                line = event.rendered[key] = _line(type_, endpoint.render(stored.data))
+            return line
+        obj = endpoint.load(stored.data)
+        if transform == "Table":
+            meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            doc = table(
+                self.api,
+                self.request,
+                endpoint,
+                self.accepted.version,
+                [obj],
+                meta,
+                columns=not self.columns_sent,
+            )
+            self.columns_sent = True
+        else:
+            doc = partial(obj, self.accepted.version)
+        return _line(type_, orjson.dumps(doc))
+
+    def _bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
+        meta: dict[str, Any] = {"resourceVersion": str(revision)}
+        if not self.accepted.transform:
+            meta["creationTimestamp"] = None
+        if initial_end:
+            meta["annotations"] = {"k8s.io/initial-events-end": "true"}
+        doc: dict[str, Any] = {
+            "kind": self.endpoint.kind_name,
+            "apiVersion": self.endpoint.api_version,
+            "metadata": meta,
+        }
+        if self.accepted.transform == "Table":
+            doc = table(
+                self.api,
+                self.request,
+                self.endpoint,
+                self.accepted.version,
+                [],
+                meta,
+                columns=not self.columns_sent,
+            )
+        elif self.accepted.transform:
+            doc = partial(doc, self.accepted.version)
+        return _line("BOOKMARK", orjson.dumps(doc))
+
+
+def _at(stored: Stored, revision: int) -> Stored:
+    """The object with the resource version of a later event."""
+    doc = orjson.loads(stored.data)
+    doc["metadata"]["resourceVersion"] = str(revision)
+    return Stored(
+        stored.namespace,
+        stored.name,
+        stored.uid,
+        revision,
+        orjson.dumps(doc),
+        stored.labels,
+        stored.fields,
+    )
+
+
+def _line(type_: str, document: bytes) -> bytes:
+    return b'{"type":"%b","object":%b}\n' % (type_.encode(), document)
+
+
+def _chunks(lines: list[bytes]) -> list[bytes]:
+    """Lines joined so that a burst costs few writes."""
+    out: list[bytes] = []
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line)
+        if size >= CHUNK:
+            out.append(b"".join(batch))
+            batch, size = [], 0
+    if batch:
+        out.append(b"".join(batch))
+    return out
