@@ -1,0 +1,549 @@
+"""Field management of one write: who owns what afterwards, and whether that is a conflict.
+
+Source: ``k8s.io/apimachinery/pkg/util/managedfields`` and
+``sigs.k8s.io/structured-merge-diff/v6/merge/update.go``;
+https://kubernetes.io/docs/reference/using-api/server-side-apply/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from cove.kube.apply._managed import (
+    Entry,
+    Managed,
+    ManagerId,
+    cap,
+    decode_entries,
+    encode_entries,
+    identify,
+    trusted_entries,
+)
+from cove.kube.apply._typed import merge, named_fields, remove, type_errors
+from cove.kube.apply._walk import ListKeyError, empty_object, walker
+from cove.kube.apply.fieldset import (
+    LEAF,
+    FieldSet,
+    FieldSetError,
+    difference,
+    has,
+    intersection,
+    iterate,
+    path_text,
+    recursive_difference,
+    union,
+)
+from cove.kube.schema import Node
+from cove.kube.status import StatusError, bad_request
+
+__all__ = [
+    "ApplyConflictError",
+    "ApplyError",
+    "Context",
+    "apply",
+    "keep_timestamps",
+    "update_managed_fields",
+]
+
+Obj = dict[str, Any]
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+# What nobody owns: identity and bookkeeping.
+_META = (
+    "f:name",
+    "f:namespace",
+    "f:creationTimestamp",
+    "f:selfLink",
+    "f:uid",
+    "f:clusterName",
+    "f:generation",
+    "f:managedFields",
+    "f:resourceVersion",
+)
+_STRIP: FieldSet = {
+    "f:apiVersion": LEAF,
+    "f:kind": LEAF,
+    "f:metadata": {".": LEAF, **dict.fromkeys(_META, LEAF)},
+}
+_CURRENT = ManagerId("", "Update", "", "")
+
+
+class ApplyError(StatusError):
+    """A configuration that cannot be applied: 500 without reason, as upstream answers it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(500, "", message)
+
+
+class ApplyConflictError(StatusError):
+    """409: others own fields that the configuration wants to change.
+
+    ``conflicts`` are (manager, path of elements) pairs.
+    """
+
+    def __init__(self, conflicts: list[tuple[ManagerId, tuple[str, ...]]]) -> None:
+        self.conflicts = conflicts
+        causes = [
+            {
+                "reason": "FieldManagerConflict",
+                "message": f"conflict with {manager.describe()}",
+                "field": path_text(path),
+            }
+            for manager, path in conflicts
+        ]
+        super().__init__(409, "Conflict", _conflict_text(conflicts), {"causes": causes})
+
+
+def _conflict_text(conflicts: list[tuple[ManagerId, tuple[str, ...]]]) -> str:
+    if len(conflicts) == 1:
+        manager, path = conflicts[0]
+        return (
+            f"Apply failed with 1 conflict: conflict with {manager.describe()}: {path_text(path)}"
+        )
+    by_manager: dict[ManagerId, list[str]] = {}
+    for manager, path in conflicts:
+        by_manager.setdefault(manager, []).append(path_text(path))
+    lines: list[str] = []
+    for manager in sorted(by_manager):
+        lines.append(f"conflicts with {manager.describe()}:")
+        lines += [f"- {path}" for path in by_manager[manager]]
+    return f"Apply failed with {len(conflicts)} conflicts: " + "\n".join(lines)
+
+
+def _no_schema(_version: str) -> Node | None:
+    return None
+
+
+def _no_conversion(obj: Obj, _version: str) -> Obj:
+    return obj
+
+
+class Context:
+    """Of one write: who, through which version and subresource, when.
+
+    ``manager`` is the field manager's name ("" becomes "unknown"); ``now`` an RFC 3339
+    text; ``schema`` the type of the kind at ``api_version``.  ``schema_for`` gives it at
+    another version that managedFields may tell, None if that is served no more, and
+    ``convert`` a document at that version.  ``reset`` names what this endpoint cannot
+    write (``{"f:status": {}}`` on the main resource), by version in ``reset_for``.
+    ``custom`` is True for custom resources, whose empty object is really empty.
+    """
+
+    __slots__ = (
+        "api_version",
+        "convert",
+        "custom",
+        "manager",
+        "now",
+        "reset",
+        "reset_for",
+        "schema",
+        "schema_for",
+        "subresource",
+    )
+
+    def __init__(
+        self,
+        *,
+        manager: str,
+        api_version: str,
+        schema: Node,
+        now: str,
+        subresource: str = "",
+        schema_for: Callable[[str], Node | None] = _no_schema,
+        convert: Callable[[Obj, str], Obj] = _no_conversion,
+        reset: FieldSet = LEAF,
+        reset_for: Callable[[str], FieldSet] | None = None,
+        custom: bool = False,
+    ) -> None:
+        self.manager = manager or "unknown"
+        self.api_version = api_version
+        self.schema = schema
+        self.now = now
+        self.subresource = subresource
+        self.schema_for = schema_for
+        self.convert = convert
+        self.reset = reset
+        self.reset_for = reset_for
+        self.custom = custom
+
+    def node(self, version: str) -> Node | None:
+        """The type at a version."""
+        return self.schema if version == self.api_version else self.schema_for(version)
+
+    def at(self, obj: Obj, version: str) -> Obj:
+        """A document at a version."""
+        return obj if version == self.api_version else self.convert(obj, version)
+
+    def ignored(self, version: str) -> FieldSet:
+        """What is reset at a version."""
+        if version == self.api_version or self.reset_for is None:
+            return self.reset
+        return self.reset_for(version)
+
+
+def _compare(ctx: Context, old: Obj, new: Obj) -> tuple[FieldSet, FieldSet]:
+    changed, removed = walker(ctx.schema).compare(old, new) if old != new else (None, None)
+    return _filtered(ctx, ctx.api_version, changed, removed)
+
+
+def _filtered(
+    ctx: Context, version: str, changed: FieldSet | None, removed: FieldSet | None
+) -> tuple[FieldSet, FieldSet]:
+    changed, removed = changed or LEAF, removed or LEAF
+    ignored = ctx.ignored(version)
+    if ignored:
+        changed = recursive_difference(changed, ignored)
+        removed = recursive_difference(removed, ignored)
+    return changed, removed
+
+
+def _strip(fields: FieldSet) -> FieldSet:
+    return difference(fields, _STRIP)
+
+
+def _taken(
+    ctx: Context, old: Obj, new: Obj, managed: Managed, self_id: ManagerId
+) -> tuple[Managed, list[tuple[ManagerId, FieldSet]], FieldSet]:
+    """Others without what this change takes from them, what that is, and what changed at all."""
+    changed, removed = _compare(ctx, old, new)
+    versions: dict[str, tuple[FieldSet, FieldSet] | None] = {ctx.api_version: (changed, removed)}
+    out: Managed = {}
+    conflicts: list[tuple[ManagerId, FieldSet]] = []
+    for identity, entry in managed.items():
+        if identity == self_id:
+            out[identity] = entry
+            continue
+        version = entry.api_version
+        if version not in versions:
+            versions[version] = _compare_at(ctx, old, new, version)
+        sets = versions[version]
+        if sets is None:
+            continue
+        c, r = sets
+        fields = entry.fields
+        taken = intersection(fields, c) if c else LEAF
+        if taken:
+            conflicts.append((identity, taken))
+            fields = difference(fields, taken)
+        if r:
+            fields = difference(fields, r)
+        if fields is entry.fields or fields == entry.fields:
+            out[identity] = entry
+        elif fields:
+            out[identity] = Entry(fields, version, entry.time)
+    return out, conflicts, changed
+
+
+def _compare_at(ctx: Context, old: Obj, new: Obj, version: str) -> tuple[FieldSet, FieldSet] | None:
+    node = ctx.node(version)
+    if node is None:
+        return None
+    before, after = ctx.at(old, version), ctx.at(new, version)
+    pair = walker(node).compare(before, after) if before != after else (None, None)
+    return _filtered(ctx, version, *pair)
+
+
+def _metadata(obj: Obj) -> Obj:
+    found: Obj | None = obj.get("metadata")
+    if found is None:
+        found = obj["metadata"] = {}
+    return found
+
+
+def _live_entries(live: Obj | None) -> Managed:
+    if live is None:
+        return {}
+    documents = (live.get("metadata") or {}).get("managedFields")
+    if not documents:
+        return {}
+    try:
+        return trusted_entries(documents)
+    except (KeyError, TypeError):
+        return {}
+
+
+def _current_entries(live: Obj | None, given: Any, ctx: Context) -> Managed:
+    """The entries a write starts from: the live ones, unless the client set others.
+
+    An empty list, or a list of one empty entry, clears them; unreadable ones are ignored.
+    """
+    if given is None or ctx.subresource:
+        return _live_entries(live)
+    if live is not None:
+        stored = (live.get("metadata") or {}).get("managedFields")
+        if given is stored or (given and given == stored):
+            return _live_entries(live)
+    if not given or (len(given) == 1 and not any(given[0].values())):
+        return {}
+    try:
+        return decode_entries(given) or _live_entries(live)
+    except FieldSetError:
+        return _live_entries(live)
+
+
+def update_managed_fields(live: Obj | None, new: Obj, ctx: Context) -> None:
+    """Set ``new``'s managedFields after a create, update or patch (not an apply), in place.
+
+    ``live`` is the object before the write, None for a create.  Where nothing changed,
+    managers and their times stay; where nothing was tracked before, nothing is.
+    """
+    meta = _metadata(new)
+    given = meta.pop("managedFields", None)
+    managed = _current_entries(live, given, ctx)
+    if live is not None and not managed:
+        return
+    if live is None:
+        live = _empty(ctx)
+    try:
+        managed = _update(live, new, ctx, managed, ctx.manager)
+    except (ListKeyError, AttributeError, TypeError, KeyError):
+        # The document does not fit its type: better the old owners than none.
+        before = (live.get("metadata") or {}).get("managedFields")
+        if before:
+            meta["managedFields"] = before
+        return
+    if managed:
+        meta["managedFields"] = encode_entries(managed)
+
+
+def _empty(ctx: Context) -> Obj:
+    return {} if ctx.custom else empty_object(ctx.schema)
+
+
+def _update(live: Obj, new: Obj, ctx: Context, managed: Managed, manager: str) -> Managed:
+    managed = _reconciled(ctx, managed)
+    managed, _, changed = _taken(ctx, live, new, managed, _CURRENT)
+    own = _strip(changed)
+    if own:
+        identity = identify(manager, "Update", ctx.api_version, ctx.subresource)
+        previous = managed.get(identity)
+        fields = union(own, previous.fields) if previous else own
+        managed[identity] = Entry(fields, ctx.api_version, ctx.now)
+    return cap(managed)
+
+
+def _reconciled(ctx: Context, managed: Managed) -> Managed:
+    """Entries of versions still served, with sets below what has become atomic drawn together."""
+    if not ctx.custom:
+        return managed
+    out: Managed = {}
+    for identity, entry in managed.items():
+        node = ctx.node(entry.api_version)
+        fields = entry.fields if node is None else _drawn(entry.fields, node)
+        out[identity] = (
+            entry if fields is entry.fields else Entry(fields, entry.api_version, entry.time)
+        )
+    return out
+
+
+def _drawn(fields: FieldSet, node: Node) -> FieldSet:
+    """Fields below an atomic value become that value."""
+    out = fields
+    for key, below in fields.items():
+        if not below:
+            continue
+        if key.startswith("f:"):
+            field = node.fields.get(key[2:])
+            child = field.node if field else node.items if node.type == "map" else None
+        else:
+            child = node.items
+        if child is None or child.type == "any":
+            continue
+        drawn = LEAF if walker(child).leaf else _drawn(below, child)
+        if drawn is not below:
+            if out is fields:
+                out = dict(fields)
+            out[key] = drawn
+    return out
+
+
+def apply(live: Obj | None, config: Obj, ctx: Context, *, force: bool = False) -> Obj:
+    """The object after server-side apply of ``config``, with its managedFields.
+
+    ``live`` is None for an apply that creates; neither argument is changed.  The result
+    still has to be defaulted and validated; if the configuration changes nothing, it is
+    equal to ``live``.  Raises ApplyConflictError (409) unless ``force``, ApplyError (500)
+    for a configuration that does not fit the type, StatusError (400) for one that holds
+    managedFields or another version.
+    """
+    version = config.get("apiVersion") or ""
+    if version != ctx.api_version:
+        raise bad_request(
+            "Incorrect version specified in apply patch. "
+            f"Specified patch version: {version}, expected: {ctx.api_version}"
+        )
+    if (config.get("metadata") or {}).get("managedFields") is not None:
+        raise bad_request("metadata.managedFields must be nil")
+    wrong = type_errors(config, ctx.schema)
+    if wrong:
+        raise ApplyError(f"failed to create typed patch object ({_describe(config)}): {wrong}")
+    managed = _live_entries(live)
+    if not managed and live is not None:
+        managed = _update(_empty(ctx), live, ctx, {}, "before-first-apply")
+    before = live if live is not None else {}
+    try:
+        result = _apply(before, config, ctx, managed, force)
+    except ApplyConflictError as conflict:
+        if ctx.manager != "kubectl" or live is None:
+            raise
+        rest = _beyond_last_applied(conflict, live, ctx)
+        if rest:
+            raise ApplyConflictError(rest) from None
+        result = _apply(before, config, ctx, managed, True)
+    if ctx.manager == "kubectl":
+        result = _renew_last_applied(result, config)
+    return result
+
+
+def _describe(obj: Obj) -> str:
+    meta = obj.get("metadata") or {}
+    group, _, version = (obj.get("apiVersion") or "").rpartition("/")
+    return (
+        f"{meta.get('namespace') or ''}/{meta.get('name') or ''}; "
+        f"{group}/{version}, Kind={obj.get('kind') or ''}"
+    )
+
+
+def _apply(live: Obj, config: Obj, ctx: Context, managed: Managed, force: bool) -> Obj:
+    managed = dict(_reconciled(ctx, managed))
+    identity = identify(ctx.manager, "Apply", ctx.api_version, ctx.subresource)
+    last = managed.get(identity)
+    merged: Obj = merge(live, config, ctx.schema)
+    own = walker(ctx.schema).own(config) or LEAF
+    ignored = ctx.ignored(ctx.api_version)
+    if ignored:
+        own = recursive_difference(own, ignored)
+    managed[identity] = Entry(own, ctx.api_version, last.time if last else None)
+    if last is not None and last.fields:
+        merged = _prune(merged, ctx, managed, last)
+    managed, conflicts, _ = _taken(ctx, live, merged, managed, identity)
+    if conflicts and not force:
+        raise ApplyConflictError(
+            [(who, path) for who, fields in conflicts for path in iterate(fields)]
+        )
+    own = _strip(own)
+    changed = merged != live
+    if not own:
+        managed.pop(identity, None)
+    elif (
+        last is not None
+        and not changed
+        and last.fields == own
+        and last.api_version == ctx.api_version
+    ):
+        managed[identity] = last
+    else:
+        since = ctx.now if changed or last is None else last.time
+        managed[identity] = Entry(own, ctx.api_version, since)
+    out = dict(merged)
+    meta = {k: v for k, v in (merged.get("metadata") or {}).items() if k != "managedFields"}
+    if managed:
+        meta["managedFields"] = encode_entries(managed)
+    out["metadata"] = meta
+    return out
+
+
+def _prune(merged: Obj, ctx: Context, managed: Managed, last: Entry) -> Obj:
+    """``merged`` without what this manager applied before, does not now, and nobody else owns."""
+    version = last.api_version
+    node = ctx.node(version)
+    if node is None:
+        return merged
+    at_last: Obj = ctx.at(merged, version)
+    pruned: Obj = remove(at_last, named_fields(last.fields, node), node) or {}
+    owned: dict[str, FieldSet] = {}
+    for entry in managed.values():
+        owned[entry.api_version] = union(owned.get(entry.api_version, LEAF), entry.fields)
+    # The version pruned at comes first: others may not convert without what it gives back.
+    current, at = at_last, version
+    for other in sorted(owned, key=lambda v: v != version):
+        other_node = ctx.node(other)
+        if other_node is None:
+            continue
+        if other != at:
+            current, pruned = ctx.convert(current, other), ctx.convert(pruned, other)
+            at = other
+        pruned = _give_back(current, pruned, owned[other], other_node)
+    if at != version:
+        pruned = ctx.convert(pruned, version)
+    held = named_fields(walker(node).own(at_last) or LEAF, node)
+    left = named_fields(walker(node).own(pruned) or LEAF, node)
+    gone = intersection(difference(held, left), named_fields(last.fields, node))
+    result: Obj = (remove(at_last, gone, node) or {}) if gone else at_last
+    if version != ctx.api_version:
+        return ctx.convert(result, ctx.api_version)
+    return result
+
+
+def _give_back(merged: Obj, pruned: Obj, owned: FieldSet, node: Node) -> Obj:
+    walk = walker(node)
+    held = named_fields(walk.own(merged) or LEAF, node)
+    left = named_fields(walk.own(pruned) or LEAF, node)
+    gone = difference(held, union(left, named_fields(owned, node)))
+    return (remove(merged, gone, node) or {}) if gone else merged
+
+
+def _beyond_last_applied(
+    conflict: ApplyConflictError, live: Obj, ctx: Context
+) -> list[tuple[ManagerId, tuple[str, ...]]]:
+    """The conflicts that a former client-side apply does not explain."""
+    text = ((live.get("metadata") or {}).get("annotations") or {}).get(LAST_APPLIED)
+    try:
+        applied = orjson.loads(text or "")
+    except orjson.JSONDecodeError:
+        return conflict.conflicts
+    if (
+        not isinstance(applied, dict)
+        or applied.get("apiVersion") != ctx.api_version
+        or type_errors(applied, ctx.schema)
+    ):
+        return conflict.conflicts
+    walk = walker(ctx.schema)
+    changed, removed = walk.compare(applied, live) if applied != live else (None, None)
+    owned = walk.own(applied) or LEAF
+    for gone in (changed, removed):
+        if gone:
+            owned = difference(owned, gone)
+    return [(who, path) for who, path in conflict.conflicts if not has(owned, path)]
+
+
+def _renew_last_applied(result: Obj, config: Obj) -> Obj:
+    meta = result.get("metadata") or {}
+    annotations = meta.get("annotations") or {}
+    if not annotations.get(LAST_APPLIED):
+        return result
+    applied = dict(config)
+    applied_meta = dict(applied.get("metadata") or {})
+    if "annotations" in applied_meta:
+        rest = {k: v for k, v in (applied_meta["annotations"] or {}).items() if k != LAST_APPLIED}
+        applied_meta["annotations"] = rest
+    applied["metadata"] = applied_meta
+    text = orjson.dumps(applied, option=orjson.OPT_SORT_KEYS).decode() + "\n"
+    return {
+        **result,
+        "metadata": {**meta, "annotations": {**annotations, LAST_APPLIED: text}},
+    }
+
+
+def keep_timestamps(old: Obj, new: Obj) -> None:
+    """Put ``old``'s managedFields back into ``new`` if nothing but their times differs, in place.
+
+    Called last before an object is stored, so that a write without effect stays one.
+    """
+    before = (old.get("metadata") or {}).get("managedFields")
+    after = (new.get("metadata") or {}).get("managedFields")
+    if not before or not after or before is after or len(before) != len(after):
+        return
+    for a, b in zip(before, after, strict=True):
+        if a is not b and {**a, "time": None} != {**b, "time": None}:
+            return
+    meta = new["metadata"]
+    if {**new, "metadata": None} != {**old, "metadata": None}:
+        return
+    if {**meta, "managedFields": None} == {**old["metadata"], "managedFields": None}:
+        meta["managedFields"] = before
