@@ -69,6 +69,8 @@ class Resource:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: Mapping[str, Subresource] = field(default_factory=lambda: MappingProxyType({}))
+    # The version objects are kept in where it is another one of the same group (custom resources).
+    storage_version: str = ""
 
     @property
     def api_version(self) -> str:
@@ -83,7 +85,7 @@ class Resource:
     @property
     def stored_as(self) -> tuple[str, str, str]:
         """Group, version and kind of the kept object; usually the resource's own."""
-        own = (self.group, self.version, self.kind)
+        own = (self.group, self.storage_version or self.version, self.kind)
         return _STORED_AS.get(own, own)
 
     @property
