@@ -78,7 +78,9 @@ class Walker:
         self.node = node
         self.leaf = False
         self.items = None
-        if node.type == "any" and not node.atomic:
+        # What a built-in kind leaves open (RawExtension, JSON) has a name and is owned whole;
+        # what a custom resource leaves open is granular.
+        if node.type == "any" and not node.atomic and not node.name:
             self.full, self.own, self.compare = _any_full, _any_own, _any_compare
         elif node.type in _ATOMS or node.type == "any" or node.atomic or _is_atomic_list(node):
             self.leaf = True
