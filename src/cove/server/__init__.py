@@ -1,1 +1,58 @@
+"""The API server: requests in, Kubernetes' answers out, over one small store.
 
+``make_api`` puts the rooms together; :class:`HttpServer` serves the result.  Nothing in
+here knows of controllers or nodes: they are clients.
+"""
+
+from __future__ import annotations
+
+from cove.server.admission import build
+from cove.server.api import Api, Config
+from cove.server.custom import CustomResources
+from cove.server.hooks.services import ServiceHook
+from cove.server.identity import Identity, TokenKeys
+from cove.server.plain import plain
+from cove.server.registry import Registry
+from cove.server.request import User
+from cove.server.store import Store
+from cove.server.subresources import SPECIALS, SUBRESOURCES
+
+__all__ = ["Api", "Config", "fork_api", "make_api"]
+
+
+def make_api(
+    store: Store,
+    config: Config,
+    *,
+    keys: TokenKeys | None = None,
+    tokens: dict[str, User] | None = None,
+) -> Api:
+    """An Api over a store.
+
+    ``tokens`` are bearer tokens that are known from the start.  Raises UnknownPluginError
+    for admission plugins that do not exist.
+    """
+    return Api(
+        store,
+        config,
+        registry=Registry(
+            subresources=SUBRESOURCES,
+            specials=SPECIALS,
+            plain=plain,
+            hooks={"services": ServiceHook()},
+            custom=CustomResources(),
+        ),
+        identity=Identity(keys or TokenKeys(issuer=config.issuer), tokens),
+        admission=build(config.enable_admission, config.disable_admission),
+    )
+
+
+def fork_api(api: Api) -> Api:
+    """An Api with the same content that goes its own way from here on."""
+    return Api(
+        api.store.fork(),
+        api.config,
+        registry=api.registry,
+        identity=api.identity,
+        admission=api.admission,
+    )

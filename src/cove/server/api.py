@@ -157,8 +157,10 @@ def _told_by_query(request: Request) -> Any:
         return info
     query = request.query
     watch = query.get("watch")
-    watching = info.verb == "list" and watch is not None and (
-        not watch[0] or watch[0].lower() not in ("false", "0")
+    watching = (
+        info.verb == "list"
+        and watch is not None
+        and (not watch[0] or watch[0].lower() not in ("false", "0"))
     )
     selector = request.param("fieldSelector") if info.verb in ("list", "watch") else ""
     name = ""

@@ -13,12 +13,11 @@ from typing import Any
 import orjson
 
 from cove.kube import catalogue, kinds
-from cove.kube.catalogue import Subresource
-from cove.kube.catalogue import codec
+from cove.kube import status as st
+from cove.kube.catalogue import Subresource, codec
 from cove.kube.kinds._kind import Column, Kind, Obj
 from cove.kube.schema import Node
-from cove.kube.status import resource_name, StatusError
-from cove.kube import status as st
+from cove.kube.status import StatusError, resource_name
 
 __all__ = ["BuiltinEndpoint", "Endpoint", "storage_key"]
 
@@ -83,12 +82,25 @@ class Endpoint:
         """Defaulting, validation, tables."""
         raise NotImplementedError
 
-    def decode(self, doc: Any, validation: str) -> tuple[Obj, list[str]]:
+    def decode(
+        self,
+        doc: Any,
+        validation: str,
+        *,
+        raw: bytes | None = None,
+        problems: Sequence[str] = (),
+    ) -> tuple[Obj, Sequence[str]]:
         """A document of a request in normal form, and what was wrong but is let pass.
 
-        Raises StatusError 400 with upstream's text when the document does not fit the type.
+        ``raw`` is the JSON text it came from, ``problems`` what reading it found already.
+        Raises DecodeError (400) when the document does not fit the type, and for any
+        problem under "Strict".
         """
         raise NotImplementedError
+
+    def decode_patched(self, doc: Obj, validation: str) -> tuple[Obj, Sequence[str]]:
+        """The outcome of a strategic merge patch in normal form; errors as :meth:`decode`'s."""
+        return self.decode(doc, validation)
 
     def convert(self, obj: Obj, api_version: str) -> Obj:
         """The object in another version of its kind; ``obj`` itself if it is that already."""
@@ -178,18 +190,32 @@ class BuiltinEndpoint(Endpoint):
             kind = self._kind = kinds.kind(self.group, self.kind_name)
         return kind
 
-    def decode(self, doc: Any, validation: str) -> tuple[Obj, list[str]]:
-        try:
-            decoded = codec.decode(
-                doc,
-                self.schema,
-                kind=self.kind_name,
-                api_version=self.api_version,
-                field_validation=validation,  # type: ignore[arg-type]  # checked with the options
-            )
-        except codec.DecodeError as e:
-            raise st.bad_request(str(e)) from e
-        return decoded.obj, decoded.problems
+    def decode(
+        self,
+        doc: Any,
+        validation: str,
+        *,
+        raw: bytes | None = None,
+        problems: Sequence[str] = (),
+    ) -> tuple[Obj, Sequence[str]]:
+        return codec.decode(
+            doc,
+            self.schema,
+            kind=self.kind_name,
+            api_version=self.api_version,
+            field_validation=validation,  # type: ignore[arg-type]  # checked with the options
+            raw=raw,
+            problems=problems,
+        )
+
+    def decode_patched(self, doc: Obj, validation: str) -> tuple[Obj, Sequence[str]]:
+        return codec.convert(
+            doc,
+            self.schema,
+            kind=self.kind_name,
+            api_version=self.api_version,
+            field_validation=validation,  # type: ignore[arg-type]  # checked with the options
+        )
 
     def convert(self, obj: Obj, api_version: str) -> Obj:
         if obj.get("apiVersion") == api_version:

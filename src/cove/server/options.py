@@ -57,7 +57,9 @@ def go_bool(values: list[str] | None) -> bool | None:
     return bool(values) and values[0].lower() not in ("false", "0")
 
 
-def write_options(request: Request, kind: str, *, patch: bool = False, apply: bool = False) -> WriteOptions:
+def write_options(
+    request: Request, kind: str, *, patch: bool = False, apply: bool = False
+) -> WriteOptions:
     """The options of a create, update or patch; ``kind`` is how errors call them ("CreateOptions")."""
     if not request.query_string:
         if apply:
@@ -100,7 +102,9 @@ def _manager_errors(manager: str) -> list[FieldError]:
         if not char.isprintable():
             code = ord(char)
             errors.append(
-                fe.invalid("fieldManager", manager, f"invalid character U+{code:04X} (at position {index})")
+                fe.invalid(
+                    "fieldManager", manager, f"invalid character U+{code:04X} (at position {index})"
+                )
             )
             break
     return errors
@@ -153,9 +157,7 @@ def _number(request: Request, name: str) -> int | None:
     try:
         value = int(text)
     except ValueError as e:
-        raise bad_request(
-            f'strconv.ParseInt: parsing "{text}": invalid syntax'
-        ) from e
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from e
     if not -(2**63) <= value < 2**63:
         raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
     return value
@@ -197,9 +199,7 @@ def _watch_errors(options: ListOptions) -> list[FieldError]:
             errors.append(fe.not_supported(field, options.match, ["NotOlderThan"]))
         if options.continue_:
             errors.append(
-                fe.forbidden(
-                    field, "resourceVersionMatch is forbidden when continue is provided"
-                )
+                fe.forbidden(field, "resourceVersionMatch is forbidden when continue is provided")
             )
     elif options.match:
         errors.append(
@@ -215,15 +215,11 @@ def _list_errors(options: ListOptions) -> list[FieldError]:
     errors = []
     field = "resourceVersionMatch"
     if options.initial_events is not None:
-        errors.append(
-            fe.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
-        )
+        errors.append(fe.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
     if options.match:
         if options.continue_:
             errors.append(
-                fe.forbidden(
-                    field, "resourceVersionMatch is forbidden when continue is provided"
-                )
+                fe.forbidden(field, "resourceVersionMatch is forbidden when continue is provided")
             )
         if not options.resource_version:
             errors.append(

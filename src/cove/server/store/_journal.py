@@ -15,15 +15,11 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from immutables import Map
 
 from cove.kube.status import CoveError
 from cove.server.store._store import Event, State, Stored
-
-if TYPE_CHECKING:
-    from cove.server.store._store import Store
 
 __all__ = ["CorruptStoreError", "Journal"]
 
@@ -67,7 +63,7 @@ class Journal:
         self._connection = connection
         self._loop: asyncio.AbstractEventLoop | None = None
         self._committed: Callable[[int], None] = lambda _revision: None
-        self._store: Store | None = None
+        self._failed: Callable[[BaseException], None] = lambda _error: None
         self._queue: list[Event] = []
         self._wake = threading.Condition()
         self._closing = False
@@ -131,10 +127,16 @@ class Journal:
         )
         return State(revision, root)
 
-    def attach(self, committed: Callable[[int], None]) -> None:
-        """Call ``committed`` on the running loop after each transaction; starts the thread."""
+    def attach(
+        self, committed: Callable[[int], None], failed: Callable[[BaseException], None]
+    ) -> None:
+        """Start the thread; after each transaction it calls ``committed`` on the running loop.
+
+        A transaction that fails is the last one: ``failed`` gets the error.
+        """
         self._loop = asyncio.get_running_loop()
         self._committed = committed
+        self._failed = failed
         self._thread = threading.Thread(target=self._run, name="cove-journal", daemon=True)
         self._thread.start()
 
@@ -170,15 +172,15 @@ class Journal:
                 self._write(batch)
             except sqlite3.Error as e:
                 self._error = e
-                self._tell(lambda: self._committed(0))
+                if self._loop is not None and not self._loop.is_closed():
+                    self._loop.call_soon_threadsafe(self._failed, e)
                 return
-            revision = batch[-1].revision
-            self._tell(lambda revision=revision: self._committed(revision))
+            self._tell(batch[-1].revision)
 
-    def _tell(self, callback: Callable[[], None]) -> None:
+    def _tell(self, revision: int) -> None:
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(callback)
+            loop.call_soon_threadsafe(self._committed, revision)
 
     def _write(self, batch: list[Event]) -> None:
         # Only the last write of a key in the batch matters to the file.

@@ -165,7 +165,7 @@ class Store:
         self._pending: list[Event] = []
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         if journal is not None:
-            journal.attach(self._committed)
+            journal.attach(self._committed, self.fail)
 
     @property
     def revision(self) -> int:
@@ -312,9 +312,7 @@ class Store:
             raise Expired(revision, self.compacted)
         index = bisect_right(self._revisions, revision)
         durable = self.durable_revision
-        return [
-            e for e in self._events[index:] if e.resource == resource and e.revision <= durable
-        ]
+        return [e for e in self._events[index:] if e.resource == resource and e.revision <= durable]
 
     def fork(self) -> Store:
         """A store with the same content that goes its own way, in memory.

@@ -61,8 +61,7 @@ def document_response(
 
 
 def _pretty(request: Request) -> bool:
-    pretty = request.query.get("pretty")
-    return bool(pretty) and pretty[0] in ("true", "1")
+    return request.param("pretty") in ("true", "1")
 
 
 def transformed(
@@ -107,9 +106,7 @@ def table_options(request: Request) -> str:
     include = request.param("includeObject")
     if include in ("", "Metadata", "Object", "None"):
         return include or "Metadata"
-    error = fe.invalid(
-        "includeObject", include, "must be 'Metadata', 'Object', 'None', or empty"
-    )
+    error = fe.invalid("includeObject", include, "must be 'Metadata', 'Object', 'None', or empty")
     raise st.bad_request(f"Unable to convert to Table as requested: {error.field}: {error.text}")
 
 
@@ -127,9 +124,7 @@ def column_definitions(endpoint: Endpoint) -> list[Obj]:
     ]
 
 
-def row(
-    api: Api, endpoint: Endpoint, obj: Obj, include: str, version: str
-) -> Obj:
+def row(api: Api, endpoint: Endpoint, obj: Obj, include: str, version: str) -> Obj:
     """An object's row."""
     kind = endpoint.kind
     doc: Obj = {"cells": kind.row(obj, api.now())}

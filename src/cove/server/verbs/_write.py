@@ -14,7 +14,8 @@ from uuid import uuid4
 
 from cove.kube import field_errors as fe
 from cove.kube import status as st
-from cove.kube.apply import Context, update_managed_fields
+from cove.kube.apply import Context, keep_timestamps, update_managed_fields
+from cove.kube.apply.fieldset import from_paths
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds._kind import Obj
 from cove.kube.metadata import validate_object_meta, validate_object_meta_update
@@ -29,9 +30,19 @@ if TYPE_CHECKING:
     from cove.server.api import Api
     from cove.server.endpoint import Endpoint
 
-__all__ = ["Subject", "Update", "check_uid", "create_object", "managed_context", "store_object", "update_object"]
+__all__ = [
+    "Subject",
+    "Update",
+    "check_uid",
+    "create_object",
+    "managed_context",
+    "store_object",
+    "update_object",
+]
 
-MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
 
 
 class Subject:
@@ -83,8 +94,23 @@ def managed_context(subject: Subject) -> Context:
         schema=endpoint.schema,
         schema_for=endpoint.schema_at,
         convert=endpoint.convert,
-        reset=endpoint.kind.reset_fields(subject.subresource),
+        reset=_reset(endpoint, subject.subresource),
+        custom=endpoint.custom,
     )
+
+
+def _reset(endpoint: Endpoint, subresource: str) -> dict[str, Any]:
+    """The kind's reset fields as a field set."""
+    key = f"reset/{subresource}"
+    cache = endpoint.schema.cache
+    found: dict[str, Any] | None = cache.get(key)
+    if found is None:
+        paths = [
+            tuple(f"f:{part}" for part in path.split("."))
+            for path in endpoint.kind.reset_fields(subresource)
+        ]
+        found = cache[key] = from_paths(*paths)
+    return found
 
 
 def check_namespace(subject: Subject, meta: Obj) -> None:
@@ -171,9 +197,7 @@ def before_create(api: Api, endpoint: Endpoint, obj: Obj) -> None:
     )
     errors += kind.validate_create(obj)
     if not errors and (name := meta.get("name")):
-        errors = [
-            fe.invalid("metadata.name", name, why) for why in is_path_segment_name(name)
-        ]
+        errors = [fe.invalid("metadata.name", name, why) for why in is_path_segment_name(name)]
     if errors:
         raise st.invalid(endpoint.kind_name, endpoint.group, meta.get("name", ""), errors)
 
@@ -317,6 +341,7 @@ def _carry(meta: Obj, old: Obj, field: str) -> None:
 async def _commit(subject: Subject, obj: Obj, live: Obj, stored: Stored) -> bytes:
     api, endpoint = subject.api, subject.endpoint
     meta = obj["metadata"]
+    keep_timestamps(live, obj)
     if obj == live:
         return stored.data
     release = api.registry.begin(api, endpoint, obj, live, dry_run=subject.options.dry_run)
@@ -353,8 +378,6 @@ def remove(api: Api, endpoint: Endpoint, obj: Obj) -> Stored:
             if before is not None:
                 meta["resourceVersion"] = before
 
-    stored = api.store.delete(
-        endpoint.storage, meta.get("namespace", ""), meta["name"], encode
-    )
+    stored = api.store.delete(endpoint.storage, meta.get("namespace", ""), meta["name"], encode)
     api.registry.ended(api, endpoint, obj)
     return stored

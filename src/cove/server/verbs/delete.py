@@ -54,7 +54,7 @@ def delete_options(request: Request) -> DeleteOptions:
     """DeleteOptions from the body or, without one, from the query; raises 400 or 422."""
     doc: dict[str, Any] = {}
     if request.body:
-        parsed, _ = parse(request, "DeleteOptions")
+        parsed = parse(request, "DeleteOptions").doc
         if parsed is not None and not isinstance(parsed, dict):
             raise st.bad_request("the body of a DELETE must be DeleteOptions")
         doc = parsed or {}
@@ -69,9 +69,7 @@ def delete_options(request: Request) -> DeleteOptions:
             try:
                 doc["gracePeriodSeconds"] = int(grace)
             except ValueError as e:
-                raise st.bad_request(
-                    f'strconv.ParseInt: parsing "{grace}": invalid syntax'
-                ) from e
+                raise st.bad_request(f'strconv.ParseInt: parsing "{grace}": invalid syntax') from e
         if policy := request.param("propagationPolicy"):
             doc["propagationPolicy"] = policy
         if orphan := request.param("orphanDependents"):
@@ -87,7 +85,7 @@ def _checked(doc: dict[str, Any]) -> DeleteOptions:
     grace = doc.get("gracePeriodSeconds")
     if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
         raise st.bad_request(
-            "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: json: cannot "
+            'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: json: cannot '
             "unmarshal into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
         )
     options.grace = grace
@@ -108,11 +106,7 @@ def _checked(doc: dict[str, Any]) -> DeleteOptions:
             )
         )
     if options.policy is not None and options.policy not in POLICIES:
-        errors.append(
-            fe.not_supported(
-                "propagationPolicy", options.policy, [*POLICIES, "nil"]
-            )
-        )
+        errors.append(fe.not_supported("propagationPolicy", options.policy, [*POLICIES, "nil"]))
     if errors:
         raise st.invalid("DeleteOptions", META, "", errors)
     return options
@@ -247,9 +241,7 @@ def _finalizers(endpoint: Endpoint, obj: Obj, options: DeleteOptions) -> list[st
         orphan = endpoint.kind.default_policy == "Orphan"
         foreground = False
     finalizers = [
-        f
-        for f in finalizers
-        if (f != ORPHAN or orphan) and (f != FOREGROUND or foreground)
+        f for f in finalizers if (f != ORPHAN or orphan) and (f != FOREGROUND or foreground)
     ]
     if orphan and ORPHAN not in finalizers:
         finalizers.append(ORPHAN)

@@ -40,8 +40,6 @@ def check_not_ahead(api: Api, text: str) -> None:
     except Exception as e:
         from cove.kube.status import StatusError
 
-        raise StatusError(
-            500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax'
-        ) from e
+        raise StatusError(500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax') from e
     if revision > api.store.revision:
         raise too_large(revision, api.store.revision)

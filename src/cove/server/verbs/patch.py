@@ -6,19 +6,19 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from cove.kube import field_errors as fe
 from cove.kube import status as st
-from cove.kube.apply import ApplyError, ConflictError, apply, update_managed_fields
+from cove.kube.apply import apply, update_managed_fields
 from cove.kube.catalogue import codec
+from cove.kube.catalogue._text import TextError, may_repeat
 from cove.kube.kinds._kind import Obj
-from cove.kube.patch import PatchError, json_patch, merge_patch, strategic_merge_patch
+from cove.kube.patch import go_format, json_patch, merge_patch, strategic_merge_patch
 from cove.kube.status import StatusError
-from cove.server.body import check_type
 from cove.server.negotiate import accept, media_type
 from cove.server.options import WriteOptions, write_options
 from cove.server.request import Request, Response
@@ -43,6 +43,7 @@ JSON = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+STRICT = "strict decoding error: "
 
 Patcher = Callable[[Obj], Obj]
 
@@ -60,9 +61,7 @@ def patch_type(request: Request, *, custom: bool) -> str:
     raise StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
 
 
-async def patch(
-    api: Api, request: Request, endpoint: Endpoint, subresource: str = ""
-) -> Response:
+async def patch(api: Api, request: Request, endpoint: Endpoint, subresource: str = "") -> Response:
     """The object after the patch; 201 where an apply created it."""
     media = patch_type(request, custom=endpoint.custom)
     accept(request.headers.get("Accept") or "")
@@ -101,93 +100,77 @@ def compile_patch(
     request: Request, endpoint: Endpoint, options: WriteOptions, media: str
 ) -> Patcher:
     """The patch of the body as a function from the live object to the patched one."""
-    body = request.body
-    if media == JSON:
-        return _json_patcher(request, endpoint, options, body)
+    body, validation = request.body, options.field_validation
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as e:
-        raise st.bad_request(codec.json_error(body)) from e
+        document = codec.load_json(body)
+    except TextError as e:
+        raise st.bad_request(f"error decoding patch: {e}" if media == JSON else str(e)) from e
+    if media == JSON:
+        problems = [] if validation == "Ignore" else unknown_operation_fields(document)
+
+        def by_operations(live: Obj) -> Obj:
+            return patched(
+                request, endpoint, options, json_patch(live, document), problems=problems
+            )
+
+        return by_operations
     if not isinstance(document, dict):
-        if document is None and media == STRATEGIC:
-            document = {}
-        else:
+        if document is not None or media == MERGE:
             raise st.bad_request(
-                f"json: cannot unmarshal {codec.json_type(document)} into Go value of type "
+                f"json: cannot unmarshal {go_type(document)} into Go value of type "
                 "map[string]interface {}"
             )
-    duplicates = (
-        [] if options.field_validation == "Ignore" else codec.find_duplicate_fields(body)
-    )
+        document = {}
+    problems = []
+    if validation != "Ignore" and may_repeat(body, document):
+        problems = codec.find_duplicate_fields(body)
     if media == MERGE:
 
-        def merge(live: Obj) -> Obj:
+        def by_merge(live: Obj) -> Obj:
             return patched(
-                request, endpoint, options, merge_patch(live, document), duplicates=duplicates
+                request, endpoint, options, merge_patch(live, document), problems=problems
             )
 
-        return merge
+        return by_merge
 
-    def strategic(live: Obj) -> Obj:
-        try:
-            result = strategic_merge_patch(live, document, endpoint.schema)
-        except PatchError as e:
-            raise patch_status(e) from e
-        return patched(
-            request, endpoint, options, result, duplicates=duplicates, shown=document
-        )
+    def by_strategy(live: Obj) -> Obj:
+        result = strategic_merge_patch(live, document, endpoint.schema)
+        return patched(request, endpoint, options, result, problems=problems, shown=document)
 
-    return strategic
+    return by_strategy
 
 
-def _json_patcher(
-    request: Request, endpoint: Endpoint, options: WriteOptions, body: bytes
-) -> Patcher:
-    try:
-        operations = orjson.loads(body)
-    except orjson.JSONDecodeError as e:
-        raise st.bad_request(f"error decoding patch: {codec.json_error(body)}") from e
+def unknown_operation_fields(operations: Any) -> list[str]:
+    """Fields of JSON patch operations that RFC 6902 does not know, as warnings tell them."""
     if not isinstance(operations, list):
-        raise st.bad_request(
-            f"error decoding patch: json: cannot unmarshal {codec.json_type(operations)} into Go "
-            "value of type []handlers.jsonPatchOp"
-        )
-    problems = []
-    if options.field_validation != "Ignore":
-        for index, operation in enumerate(operations):
-            if isinstance(operation, dict):
-                problems += [
-                    f'json patch unknown field "[{index}].{key}"'
-                    for key in operation
-                    if key not in ("op", "path", "from", "value")
-                ]
-
-    def run(live: Obj) -> Obj:
-        try:
-            result = json_patch(live, operations)
-        except PatchError as e:
-            raise patch_status(e) from e
-        return patched(request, endpoint, options, result, duplicates=problems)
-
-    return run
+        return []
+    return [
+        f'json patch unknown field "[{index}].{key}"'
+        for index, operation in enumerate(operations)
+        if isinstance(operation, dict)
+        for key in operation
+        if key not in ("op", "path", "from", "value")
+    ]
 
 
-def patch_status(error: PatchError) -> StatusError:
-    """The Status that upstream answers for a patch that cannot be applied."""
-    if error.code == 422:
-        return StatusError(422, "Invalid", str(error), {})
-    if error.code == 400:
-        return st.bad_request(str(error))
-    return StatusError(error.code, "", str(error))
+def go_type(value: Any) -> str:
+    """What Go's decoder calls a JSON value."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, (int, float)):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "null" if value is None else "object"
 
 
 def patched(
     request: Request,
     endpoint: Endpoint,
     options: WriteOptions,
-    result: Any,
+    result: Obj,
     *,
-    duplicates: list[str],
+    problems: Sequence[str],
     shown: Obj | None = None,
 ) -> Obj:
     """A patched document in normal form; faults are told as faults of ``patch``.
@@ -197,28 +180,32 @@ def patched(
     validation = options.field_validation
 
     def refuse(why: str) -> StatusError:
-        value = (
-            codec.go_value(shown)
-            if shown is not None
-            else orjson.dumps(result, option=orjson.OPT_SORT_KEYS).decode()
-        )
+        value = go_format(shown) if shown is not None else _quoted(result, endpoint)
         return st.invalid("", "", "", [fe.invalid("patch", value, why)])
 
-    if not isinstance(result, dict):
-        raise refuse("the patched document is not an object")
-    checked = check_type(result, endpoint.kind_name, endpoint.api_version)
     try:
-        obj, problems = endpoint.decode(checked, validation)
-    except StatusError as e:
-        raise refuse(codec.bare_error(e.message)) from e
-    problems = duplicates + problems
+        if shown is not None:
+            obj, found = endpoint.decode_patched(result, validation)
+        else:
+            obj, found = endpoint.decode(result, validation)
+    except codec.DecodeError as e:
+        cause = e.cause
+        if problems and validation == "Strict" and cause.startswith(STRICT):
+            cause = STRICT + ", ".join([*problems, cause.removeprefix(STRICT)])
+        raise refuse(cause) from e
     if problems and validation == "Strict":
-        raise refuse(f"strict decoding error: {codec.join_problems(problems)}")
+        raise refuse(STRICT + ", ".join(problems))
     if validation == "Warn":
-        for problem in problems:
+        for problem in (*problems, *found):
             request.warn(problem)
     endpoint.kind.default(obj)
     return obj
+
+
+def _quoted(result: Obj, endpoint: Endpoint) -> str:
+    """The document as Go prints it: known fields in their order, the top level sorted."""
+    ordered = codec.in_go_order(result, endpoint.schema)
+    return orjson.dumps({k: ordered.get(k, result[k]) for k in sorted(result)}).decode()
 
 
 # -- server-side apply
@@ -230,27 +217,17 @@ def _apply_update(subject: Subject, name: str) -> Update:
     config = _configuration(subject, name)
 
     def applied(live: Obj | None) -> Obj:
-        # An applied configuration never carries these of its own.
-        meta = config["metadata"]
-        try:
-            obj = apply(live, config, managed_context(subject), force=bool(options.force))
-        except ConflictError as e:
-            raise _conflict(e) from e
-        except ApplyError as e:
-            raise StatusError(e.code, e.reason, str(e)) from e
-        if live is not None and obj is live:
-            return dict(live)
-        decoded, _ = endpoint.decode(obj, "Ignore")
+        obj = apply(live, config, managed_context(subject), force=bool(options.force))
+        decoded, problems = endpoint.decode(obj, options.field_validation)
+        for problem in problems:
+            request.warn(problem)
         endpoint.kind.default(decoded)
-        if live is None and meta.get("uid"):
-            decoded["metadata"]["uid"] = meta["uid"]
+        check_name(decoded, name)
+        check_namespace(subject, decoded["metadata"])
         return decoded
 
     async def make(live: Obj) -> Obj:
-        obj = applied(live)
-        check_name(obj, name)
-        check_namespace(subject, obj["metadata"])
-        return obj
+        return applied(live)
 
     async def create() -> bytes:
         uid = config["metadata"].get("uid")
@@ -264,8 +241,6 @@ def _apply_update(subject: Subject, name: str) -> Update:
             )
         api.identity.require(api, request.user, request, verb="create")
         obj = applied(None)
-        check_name(obj, name)
-        check_namespace(subject, obj["metadata"])
         attributes = subject.attributes("CREATE", obj, None, name)
         await api.admission.admit(attributes)
         return await insert(subject, obj, attributes)
@@ -275,47 +250,36 @@ def _apply_update(subject: Subject, name: str) -> Update:
 
 
 def _configuration(subject: Subject, name: str) -> Obj:
-    """The applied configuration, as it was sent but for its type and name; raises 400."""
-    endpoint, options = subject.endpoint, subject.options
-    doc, problems = codec.load_yaml(subject.request.body, endpoint.kind_name)
+    """The applied configuration, as it was sent but for its name; raises 400."""
+    endpoint, options, request = subject.endpoint, subject.options, subject.request
+    try:
+        doc, problems = codec.load_yaml(request.body)
+    except TextError as e:
+        raise st.bad_request(f"error decoding YAML: {e}") from e
     if not isinstance(doc, dict):
         raise st.bad_request(
-            f"error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot "
-            f"unmarshal {codec.json_type(doc)} into Go value of type map[string]interface {{}}"
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot "
+            f"unmarshal {go_type(doc)} into Go value of type map[string]interface {{}}"
         )
     kind, version = doc.get("kind"), doc.get("apiVersion")
     if not kind or not version:
         missing = "kind" if not kind else "apiVersion"
         raise st.bad_request(
-            f"invalid object type: Object '{missing}' is missing in '{orjson.dumps(doc).decode()}'"
+            f"invalid object type: Object '{missing}' is missing in "
+            f"'{orjson.dumps(doc, option=orjson.OPT_SORT_KEYS).decode()}'"
         )
-    if (kind, version) != (endpoint.kind_name, endpoint.api_version):
+    if kind != endpoint.kind_name:
         group, _, only = str(version).rpartition("/")
-        raise st.bad_request(
-            f"invalid object type: {group}/{only}, Kind={kind}"
-        )
-    if problems and options.field_validation == "Strict":
-        raise st.bad_request(
-            f"strict decoding error: {codec.join_problems(problems)}"
-        )
-    for problem in problems if options.field_validation == "Warn" else ():
-        subject.request.warn(problem)
+        raise st.bad_request(f"invalid object type: {group}/{only}, Kind={kind}")
+    if problems:
+        if options.field_validation == "Strict":
+            raise st.bad_request(f"error strict decoding YAML: {problems[0]}")
+        if options.field_validation == "Warn":
+            for line in problems[0].split("\n")[1:]:
+                request.warn(line.strip())
     meta = doc.get("metadata")
     if meta is None:
         meta = doc["metadata"] = {}
-    if isinstance(meta, dict):
-        if meta.get("managedFields"):
-            raise st.bad_request("metadata.managedFields must be nil")
-        if meta.get("name") is None:
-            meta["name"] = name
+    if isinstance(meta, dict) and not meta.get("name"):
+        meta["name"] = name
     return doc
-
-
-def _conflict(error: ConflictError) -> StatusError:
-    """409 with a cause for every field somebody else owns."""
-    return StatusError(
-        409,
-        "Conflict",
-        error.message,
-        {"causes": error.causes},
-    )

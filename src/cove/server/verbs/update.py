@@ -41,9 +41,7 @@ def check_name(obj: Obj, name: str) -> None:
         )
 
 
-async def update(
-    api: Api, request: Request, endpoint: Endpoint, subresource: str = ""
-) -> Response:
+async def update(api: Api, request: Request, endpoint: Endpoint, subresource: str = "") -> Response:
     """The object as it is now; 201 where a PUT may create."""
     accept(request.headers.get("Accept") or "")
     options = write_options(request, "UpdateOptions")

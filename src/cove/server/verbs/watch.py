@@ -133,9 +133,7 @@ class _Stream:
                     if watcher.overrun:
                         yield _line(
                             "ERROR",
-                            orjson.dumps(
-                                st.expired("too slow: the watch's queue overflowed").body
-                            ),
+                            orjson.dumps(st.expired("too slow: the watch's queue overflowed").body),
                         )
                     return
         finally:
@@ -164,9 +162,7 @@ class _Stream:
             try:
                 events = store.since(self.revision, endpoint.storage)
             except Expired as e:
-                raise st.expired(
-                    f"too old resource version: {self.revision} ({e.oldest})"
-                ) from e
+                raise st.expired(f"too old resource version: {self.revision} ({e.oldest})") from e
             lines.extend([line for event in events if (line := self._event(event))])
         store.subscribe(endpoint.storage, watcher)
         return lines

@@ -1,0 +1,40 @@
+"""Writing the server's own objects: no request, no admission, no managed fields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from cove.kube.kinds._kind import Obj
+
+if TYPE_CHECKING:
+    from cove.server.api import Api
+    from cove.server.store import Stored
+
+__all__ = ["seed"]
+
+
+def seed(api: Api, group: str, version: str, plural: str, doc: dict[str, Any]) -> Stored:
+    """Store an object that the server itself makes, decoded and defaulted like any other.
+
+    The document needs no kind; an object of that name is written over.
+    """
+    from cove.server.verbs._write import store_object
+
+    endpoint = api.registry.builtin(group, version, plural)
+    if endpoint is None:
+        raise KeyError(f"no resource {plural} in {group}/{version}")
+    obj: Obj = {"kind": endpoint.kind_name, "apiVersion": endpoint.api_version, **doc}
+    obj, _ = endpoint.decode(obj, "Ignore")
+    kind = endpoint.kind
+    kind.default(obj)
+    kind.prepare_create(obj)
+    status = doc.get("status")
+    if status:
+        obj["status"] = status
+    meta = obj["metadata"]
+    meta["uid"] = str(uuid4())
+    meta["creationTimestamp"] = api.timestamp()
+    if kind.generation:
+        meta["generation"] = 1
+    return store_object(api, endpoint, obj)

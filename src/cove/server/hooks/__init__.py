@@ -1,0 +1,1 @@
+"""What happens around the writes of certain resources: one module each."""

@@ -1,0 +1,241 @@
+"""HttpServer: the HTTPS front of one Api and its forks.
+
+aiohttp's low-level server without a router: one function gets every request.  Client
+certificates are read once per connection.  A fork is addressed by the path prefix
+``/forks/ID``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
+
+from aiohttp import web
+from aiohttp.web_exceptions import HTTPException
+from aiohttp.web_protocol import RequestHandler
+
+from cove.kube import status as st
+from cove.kube.status import CoveError, StatusError
+from cove.server.api import BODY_LIMIT, Api
+from cove.server.identity import ANONYMOUS
+from cove.server.request import Request, Response, User
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["HttpServer", "PortTakenError"]
+
+log = logging.getLogger("cove.server")
+
+# A client has this long to send its headers (slow loris) and stays connected without
+# requests for KEEPALIVE.
+HEADER_TIMEOUT = 10.0
+KEEPALIVE = 300.0
+BACKLOG = 1024
+
+
+class PortTakenError(CoveError):
+    """The port that was asked for is in use."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"port {port} of {host} is in use; choose another with --port, or leave the option "
+            "out to get a free one"
+        )
+        self.port = port
+
+
+class HttpServer:
+    """Serves until it is left: ``async with HttpServer(api, tls) as server``.
+
+    ``tls`` None serves plain HTTP, for tests; every request is then an administrator's if
+    ``admin`` says so.  ``port`` 0 takes a free one; :attr:`port` is the one it got.
+    Raises :class:`PortTakenError`.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        tls: ssl.SSLContext | None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.api = api
+        self.host = host
+        self.port = port
+        self.forks: dict[str, Api] = {}
+        self._tls = tls
+        self._stack = AsyncExitStack()
+        self._server: web.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """``https://127.0.0.1:PORT``."""
+        return f"http{'s' if self._tls else ''}://{self.host}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        self._server = web.Server(
+            self._handle,
+            request_factory=None,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE,
+            lingering_time=1.0,
+            handler_cancellation=True,
+        )
+        loop = asyncio.get_running_loop()
+        try:
+            listener = await loop.create_server(
+                self._server,
+                self.host,
+                self.port,
+                ssl=self._tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=HEADER_TIMEOUT if self._tls else None,
+            )
+        except OSError as e:
+            raise PortTakenError(self.host, self.port) from e
+        self._listener = listener
+        self.port = listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._listener.close()
+        self.api.store.disconnect()
+        for fork in self.forks.values():
+            fork.store.disconnect()
+        if self._server is not None:
+            await self._server.shutdown(2.0)
+        await self._listener.wait_closed()
+
+    # -- requests
+
+    async def _handle(self, raw: web.BaseRequest) -> web.StreamResponse:
+        request = Request(
+            raw.method,
+            raw.rel_url.raw_path,
+            query=raw.rel_url.raw_query_string,
+            headers=raw.headers,
+            upgrade=raw,
+        )
+        api = self.api
+        if request.path.startswith("/forks/"):
+            found = self._fork(request)
+            if found is None:
+                return web.Response(status=404, text="404 page not found\n")
+            api = found
+        try:
+            if raw.can_read_body:
+                request.body = await _read(raw)
+            request.user = self._authenticate(api, raw)
+        except StatusError as e:
+            return _plain(api.error(request, e), raw)
+        try:
+            response = await api.handle(request)
+        except asyncio.CancelledError:
+            raise
+        except HTTPException:
+            raise
+        except Exception as e:
+            # The owner's boundary: what nobody expected is logged whole and told in brief.
+            log.exception("%s %s failed", raw.method, raw.rel_url)
+            response = api.error(request, st.internal_error(f"{type(e).__name__}: {e}"))
+        if response.stream is None:
+            return _plain(response, raw)
+        return await _stream(response, raw)
+
+    def _fork(self, request: Request) -> Api | None:
+        _, _, rest = request.path.partition("/forks/")
+        name, slash, path = rest.partition("/")
+        request.path = slash + path
+        return self.forks.get(name)
+
+    def _authenticate(self, api: Api, raw: web.BaseRequest) -> User:
+        header = raw.headers.get("Authorization")
+        if header is not None and header[:7].lower() == "bearer ":
+            token = header[7:].strip()
+            if token:
+                return api.identity.authenticate_token(api, token)
+        protocol: RequestHandler | None = raw.protocol
+        known: User | None = getattr(protocol, "cove_user", None)
+        if known is None:
+            known = _certificate_user(raw.get_extra_info("peercert")) or ANONYMOUS
+            try:
+                protocol.cove_user = known  # type: ignore[union-attr]  # one per connection
+            except AttributeError:
+                pass
+        return known
+
+
+def _certificate_user(certificate: Mapping[str, Any] | None) -> User | None:
+    """Who a verified client certificate is: CN is the name, every O a group."""
+    if not certificate:
+        return None
+    name, groups = "", []
+    for parts in certificate.get("subject", ()):
+        for key, value in parts:
+            if key == "commonName":
+                name = value
+            elif key == "organizationName":
+                groups.append(value)
+    if not name:
+        return None
+    return User(name, (*groups, "system:authenticated"))
+
+
+async def _read(raw: web.BaseRequest) -> bytes:
+    length = raw.content_length
+    if length is not None and length > BODY_LIMIT:
+        raise st.request_entity_too_large(BODY_LIMIT)
+    chunks, size = [], 0
+    async for chunk in raw.content.iter_any():
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            raise st.request_entity_too_large(BODY_LIMIT)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _headers(response: Response) -> list[tuple[str, str]]:
+    return [
+        ("Audit-Id", str(uuid4())),
+        ("Cache-Control", "no-cache, private"),
+        ("Content-Type", response.content_type),
+        *response.headers,
+    ]
+
+
+def _plain(response: Response, raw: web.BaseRequest) -> web.Response:
+    from multidict import CIMultiDict
+
+    answer = web.Response(
+        status=response.status, body=response.body, headers=CIMultiDict(_headers(response))
+    )
+    if response.status == 413:
+        answer.force_close()
+    return answer
+
+
+async def _stream(response: Response, raw: web.BaseRequest) -> web.StreamResponse:
+    from multidict import CIMultiDict
+
+    answer = web.StreamResponse(status=response.status, headers=CIMultiDict(_headers(response)))
+    answer.enable_chunked_encoding()
+    await answer.prepare(raw)
+    stream = response.stream
+    assert stream is not None
+    try:
+        async for chunk in stream:
+            await answer.write(chunk)
+        await answer.write_eof()
+    except (ConnectionError, ConnectionResetError):
+        pass  # the client went away: that is how watches end
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()
+    return answer
