@@ -15,7 +15,9 @@ from cove.kube.apply import (
     extract,
     keep_timestamps,
     merge,
+    parent_entries,
     remove,
+    scale_entries,
     update_managed_fields,
 )
 from cove.kube.schema import Emit, Field, Node
@@ -27,7 +29,7 @@ def struct(name: str = "", /, **fields: Node | tuple[Node, Emit]) -> Node:
     built = {}
     for key, value in fields.items():
         node, emit = value if isinstance(value, tuple) else (value, "zero")
-        built[key] = Field(key, node, emit=emit)  # type: ignore[arg-type]  # mypy widens Emit in the tuple
+        built[key] = Field(key, node, emit=emit)
     return Node("struct", name=name, fields=built)
 
 
@@ -334,7 +336,7 @@ def test_lists_merge_in_the_order_of_the_configuration() -> None:
 
 def test_removing_and_extracting_are_complementary() -> None:
     doc = {"labels": {"a": "1", "b": "2"}, "finalizers": ["x", "y"]}
-    fields = {"f:labels": {"f:a": {}}, "f:finalizers": {'v:"y"': {}}}
+    fields: dict[str, Any] = {"f:labels": {"f:a": {}}, "f:finalizers": {'v:"y"': {}}}
 
     assert remove(doc, fields, META) == {"labels": {"b": "2"}, "finalizers": ["x"]}
     assert extract(doc, fields, META) == {"labels": {"a": "1"}, "finalizers": ["y"]}
@@ -359,3 +361,22 @@ def test_a_version_that_is_served_no_more_loses_its_managers() -> None:
     update_managed_fields(live, new, ctx("two"))
 
     assert list(owners(new)) == ["two"]
+
+
+def test_a_write_to_scale_moves_the_ownership_of_replicas() -> None:
+    paths = {"v1": ("spec", "replicas")}
+    live = apply(None, pod({"replicas": 1}, labels={"l": "1"}), ctx("one"))
+    before = live["metadata"]["managedFields"]
+
+    shown = scale_entries(before, paths)
+    taken = [{**shown[0], "manager": "two", "operation": "Update", "subresource": "scale"}]
+    after = parent_entries(before, taken, paths, "v1")
+
+    assert [(e["manager"], e["apiVersion"], e["fieldsV1"]) for e in shown] == [
+        ("one", "autoscaling/v1", {"f:spec": {"f:replicas": {}}})
+    ]
+    assert [(e["manager"], e["apiVersion"], e["fieldsV1"]) for e in after] == [
+        ("one", "v1", {"f:metadata": {"f:labels": {"f:l": {}}}}),
+        ("two", "v1", {"f:spec": {"f:replicas": {}}}),
+    ]
+    assert parent_entries(before, shown, paths, "v1") == before

@@ -15,6 +15,7 @@ from cove.kube.apply._manager import (
     keep_timestamps,
     update_managed_fields,
 )
+from cove.kube.apply._scale import parent_entries, scale_entries
 from cove.kube.apply._typed import extract, merge, remove, type_errors
 from cove.kube.apply._walk import Walker, walker
 
@@ -32,7 +33,9 @@ __all__ = [
     "extract",
     "keep_timestamps",
     "merge",
+    "parent_entries",
     "remove",
+    "scale_entries",
     "type_errors",
     "update_managed_fields",
     "walker",
