@@ -49,7 +49,7 @@ def test_the_canonical_text_has_the_same_value_and_is_its_own(
         ("1023Ki", "1023Ki"),
         ("0.5Ki", "512"),
         ("1e3", "1e3"),
-        ("1000e0", "1k"),
+        ("1000e0", "1e3"),
         ("12E", "12E"),
         ("0.1n", "1n"),
         ("-0.1n", "-1n"),
@@ -59,17 +59,10 @@ def test_the_canonical_text_has_the_same_value_and_is_its_own(
         ("0.0001Ki", "102400u"),
         (2, "2"),
         (0.5, "500m"),
-        ("8Ei", "8Ei"),
+        ("8Ei", "9223372036854775807"),
     ],
 )
 def test_canonical(text: str | float, canonical: str) -> None:
-    if text == "1000e0":
-        # An exponent of zero is still the exponent notation: only its suffix vanishes.
-        canonical = "1e3"
-    if text == "8Ei":
-        # Capped at the largest int64.
-        canonical = "9223372036854775807"
-
     assert quantity.canonical(text) == canonical
 
 

@@ -6,15 +6,10 @@ FieldsV1 documents themselves.  Everything is a pure function of documents, a ty
 (:class:`~cove.kube.schema.Node`) and a :class:`Context`.
 """
 
+from cove.kube.apply._context import Context
+from cove.kube.apply._errors import ApplyConflictError, ApplyError
 from cove.kube.apply._managed import Entry, Managed, ManagerId, decode_entries, encode_entries
-from cove.kube.apply._manager import (
-    ApplyConflictError,
-    ApplyError,
-    Context,
-    apply,
-    keep_timestamps,
-    update_managed_fields,
-)
+from cove.kube.apply._manager import apply, keep_timestamps, update_managed_fields
 from cove.kube.apply._scale import parent_entries, scale_entries
 from cove.kube.apply._typed import extract, merge, remove, type_errors
 from cove.kube.apply._walk import Walker, walker

@@ -7,11 +7,11 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import orjson
-
+from cove.kube.apply._context import Context
+from cove.kube.apply._errors import ApplyConflictError, ApplyError
+from cove.kube.apply._last_applied import beyond_last_applied, renew_last_applied
 from cove.kube.apply._managed import (
     Entry,
     Managed,
@@ -29,28 +29,21 @@ from cove.kube.apply.fieldset import (
     FieldSet,
     FieldSetError,
     difference,
-    has,
     intersection,
     iterate,
-    path_text,
     recursive_difference,
     union,
 )
 from cove.kube.schema import Node
-from cove.kube.status import StatusError, bad_request
+from cove.kube.status import bad_request
 
 __all__ = [
-    "ApplyConflictError",
-    "ApplyError",
-    "Context",
     "apply",
     "keep_timestamps",
     "update_managed_fields",
 ]
 
 Obj = dict[str, Any]
-
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 # What nobody owns: identity and bookkeeping.
 _META = (
@@ -70,120 +63,6 @@ _STRIP: FieldSet = {
     "f:metadata": {".": LEAF, **dict.fromkeys(_META, LEAF)},
 }
 _CURRENT = ManagerId("", "Update", "", "")
-
-
-class ApplyError(StatusError):
-    """A configuration that cannot be applied: 500 without reason, as upstream answers it."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(500, "", message)
-
-
-class ApplyConflictError(StatusError):
-    """409: others own fields that the configuration wants to change.
-
-    ``conflicts`` are (manager, path of elements) pairs.
-    """
-
-    def __init__(self, conflicts: list[tuple[ManagerId, tuple[str, ...]]]) -> None:
-        self.conflicts = conflicts
-        causes = [
-            {
-                "reason": "FieldManagerConflict",
-                "message": f"conflict with {manager.describe()}",
-                "field": path_text(path),
-            }
-            for manager, path in conflicts
-        ]
-        super().__init__(409, "Conflict", _conflict_text(conflicts), {"causes": causes})
-
-
-def _conflict_text(conflicts: list[tuple[ManagerId, tuple[str, ...]]]) -> str:
-    if len(conflicts) == 1:
-        manager, path = conflicts[0]
-        return (
-            f"Apply failed with 1 conflict: conflict with {manager.describe()}: {path_text(path)}"
-        )
-    by_manager: dict[ManagerId, list[str]] = {}
-    for manager, path in conflicts:
-        by_manager.setdefault(manager, []).append(path_text(path))
-    lines: list[str] = []
-    for manager in sorted(by_manager):
-        lines.append(f"conflicts with {manager.describe()}:")
-        lines += [f"- {path}" for path in by_manager[manager]]
-    return f"Apply failed with {len(conflicts)} conflicts: " + "\n".join(lines)
-
-
-def _no_schema(_version: str) -> Node | None:
-    return None
-
-
-def _no_conversion(obj: Obj, _version: str) -> Obj:
-    return obj
-
-
-class Context:
-    """Of one write: who, through which version and subresource, when.
-
-    ``manager`` is the field manager's name ("" becomes "unknown"); ``now`` an RFC 3339
-    text; ``schema`` the type of the kind at ``api_version``.  ``schema_for`` gives it at
-    another version that managedFields may tell, None if that is served no more, and
-    ``convert`` a document at that version.  ``reset`` names what this endpoint cannot
-    write (``{"f:status": {}}`` on the main resource), by version in ``reset_for``.
-    ``custom`` is True for custom resources, whose empty object is really empty.
-    """
-
-    __slots__ = (
-        "api_version",
-        "convert",
-        "custom",
-        "manager",
-        "now",
-        "reset",
-        "reset_for",
-        "schema",
-        "schema_for",
-        "subresource",
-    )
-
-    def __init__(
-        self,
-        *,
-        manager: str,
-        api_version: str,
-        schema: Node,
-        now: str,
-        subresource: str = "",
-        schema_for: Callable[[str], Node | None] = _no_schema,
-        convert: Callable[[Obj, str], Obj] = _no_conversion,
-        reset: FieldSet = LEAF,
-        reset_for: Callable[[str], FieldSet] | None = None,
-        custom: bool = False,
-    ) -> None:
-        self.manager = manager or "unknown"
-        self.api_version = api_version
-        self.schema = schema
-        self.now = now
-        self.subresource = subresource
-        self.schema_for = schema_for
-        self.convert = convert
-        self.reset = reset
-        self.reset_for = reset_for
-        self.custom = custom
-
-    def node(self, version: str) -> Node | None:
-        """The type at a version."""
-        return self.schema if version == self.api_version else self.schema_for(version)
-
-    def at(self, obj: Obj, version: str) -> Obj:
-        """A document at a version."""
-        return obj if version == self.api_version else self.convert(obj, version)
-
-    def ignored(self, version: str) -> FieldSet:
-        """What is reset at a version."""
-        if version == self.api_version or self.reset_for is None:
-            return self.reset
-        return self.reset_for(version)
 
 
 def _compare(ctx: Context, old: Obj, new: Obj) -> tuple[FieldSet, FieldSet]:
@@ -382,22 +261,31 @@ def apply(live: Obj | None, config: Obj, ctx: Context, *, force: bool = False) -
     wrong = type_errors(config, ctx.schema)
     if wrong:
         raise ApplyError(f"failed to create typed patch object ({_describe(config)}): {wrong}")
-    managed = _live_entries(live)
-    if not managed and live is not None:
-        managed = _update(_empty(ctx), live, ctx, {}, "before-first-apply")
     before = live if live is not None else {}
     try:
-        result = _apply(before, config, ctx, managed, force)
+        result = _apply_as_manager(before, config, ctx, force)
+    except ListKeyError as e:
+        wrong = type_errors(before, ctx.schema) or str(e)
+        raise ApplyError(
+            f"failed to create typed live object ({_describe(before)}): {wrong}"
+        ) from e
+    return renew_last_applied(result, config) if ctx.manager == "kubectl" else result
+
+
+def _apply_as_manager(live: Obj, config: Obj, ctx: Context, force: bool) -> Obj:
+    managed = _live_entries(live)
+    if not managed and live:
+        # What was there before anything was tracked belongs to somebody as well.
+        managed = _update(_empty(ctx), live, ctx, {}, "before-first-apply")
+    try:
+        return _apply(live, config, ctx, managed, force)
     except ApplyConflictError as conflict:
-        if ctx.manager != "kubectl" or live is None:
+        if ctx.manager != "kubectl" or not live:
             raise
-        rest = _beyond_last_applied(conflict, live, ctx)
+        rest = beyond_last_applied(conflict, live, ctx)
         if rest:
             raise ApplyConflictError(rest) from None
-        result = _apply(before, config, ctx, managed, True)
-    if ctx.manager == "kubectl":
-        result = _renew_last_applied(result, config)
-    return result
+        return _apply(live, config, ctx, managed, True)
 
 
 def _describe(obj: Obj) -> str:
@@ -486,48 +374,6 @@ def _give_back(merged: Obj, pruned: Obj, owned: FieldSet, node: Node) -> Obj:
     left = named_fields(walk.own(pruned) or LEAF, node)
     gone = difference(held, union(left, named_fields(owned, node)))
     return (remove(merged, gone, node) or {}) if gone else merged
-
-
-def _beyond_last_applied(
-    conflict: ApplyConflictError, live: Obj, ctx: Context
-) -> list[tuple[ManagerId, tuple[str, ...]]]:
-    """The conflicts that a former client-side apply does not explain."""
-    text = ((live.get("metadata") or {}).get("annotations") or {}).get(LAST_APPLIED)
-    try:
-        applied = orjson.loads(text or "")
-    except orjson.JSONDecodeError:
-        return conflict.conflicts
-    if (
-        not isinstance(applied, dict)
-        or applied.get("apiVersion") != ctx.api_version
-        or type_errors(applied, ctx.schema)
-    ):
-        return conflict.conflicts
-    walk = walker(ctx.schema)
-    changed, removed = walk.compare(applied, live) if applied != live else (None, None)
-    owned = walk.own(applied) or LEAF
-    for gone in (changed, removed):
-        if gone:
-            owned = difference(owned, gone)
-    return [(who, path) for who, path in conflict.conflicts if not has(owned, path)]
-
-
-def _renew_last_applied(result: Obj, config: Obj) -> Obj:
-    meta = result.get("metadata") or {}
-    annotations = meta.get("annotations") or {}
-    if not annotations.get(LAST_APPLIED):
-        return result
-    applied = dict(config)
-    applied_meta = dict(applied.get("metadata") or {})
-    if "annotations" in applied_meta:
-        rest = {k: v for k, v in (applied_meta["annotations"] or {}).items() if k != LAST_APPLIED}
-        applied_meta["annotations"] = rest
-    applied["metadata"] = applied_meta
-    text = orjson.dumps(applied, option=orjson.OPT_SORT_KEYS).decode() + "\n"
-    return {
-        **result,
-        "metadata": {**meta, "annotations": {**annotations, LAST_APPLIED: text}},
-    }
 
 
 def keep_timestamps(old: Obj, new: Obj) -> None:
