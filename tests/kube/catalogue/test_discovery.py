@@ -60,7 +60,7 @@ def test_resource_lists_have_rows_for_subresources() -> None:
     found = api_resource_list("apps", "v1")
     assert found is not None
     names = [r["name"] for r in found["resources"]]
-    assert names[2:5] == ["deployments", "deployments/scale", "deployments/status"]
+    assert names[3:6] == ["deployments", "deployments/scale", "deployments/status"]
     assert named(found["resources"], "name", "deployments/scale") == {
         "name": "deployments/scale",
         "singularName": "",

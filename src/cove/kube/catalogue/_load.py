@@ -27,7 +27,7 @@ import orjson
 from cove.kube.catalogue._resources import DATA
 from cove.kube.schema import Emit, Field, Node, NodeType
 
-__all__ = ["definition_group", "definitions", "prefix", "schema", "stem_of"]
+__all__ = ["definition_group", "definitions", "leaf_name", "prefix", "schema", "stem_of"]
 
 _PREFIXES = {
     "meta.v1": "io.k8s.apimachinery.pkg.apis.meta.v1",
@@ -76,6 +76,11 @@ def prefix(stem: str) -> str:
 def stem_of(group: str, version: str) -> str:
     """The package of a group and version: ``rbac.authorization.k8s.io``, v1 → ``rbac.v1``."""
     return f"{group.split('.', 1)[0] if group else 'core'}.{version}"
+
+
+def leaf_name(letters: str) -> str:
+    """The definition's name of a leaf that has one (quantity, time, …), else ""."""
+    return _LEAVES[letters][2]
 
 
 def definitions(stem: str) -> dict[str, Any]:
