@@ -18,6 +18,7 @@ from cove.kube.catalogue._compile import MismatchError, compiled, zero_value
 from cove.kube.catalogue._explain import JSONWalk, RejectedError
 from cove.kube.catalogue._explain import convert as _convert
 from cove.kube.catalogue._text import (
+    TextError,
     TypeMeta,
     find_duplicate_fields,
     load_json,
@@ -34,6 +35,7 @@ __all__ = [
     "DecodeError",
     "Decoded",
     "FieldValidation",
+    "TextError",
     "TypeMeta",
     "convert",
     "decode",
@@ -41,6 +43,7 @@ __all__ = [
     "in_go_order",
     "load_json",
     "load_yaml",
+    "strict_error",
     "type_meta",
     "unrecognized",
     "zero_value",
