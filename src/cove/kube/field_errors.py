@@ -82,9 +82,11 @@ def not_found(field: str, value: Any) -> FieldError:
 
 
 def not_supported(field: str, value: Any, supported: Iterable[str]) -> FieldError:
-    """The value is not one of an enumeration; ``supported`` is told sorted."""
+    """The value is not one of an enumeration; ``supported`` is told in its order, a set sorted."""
     text = f"Unsupported value: {render(value)}"
-    names = [_quote(s) for s in sorted(supported)]
+    if isinstance(supported, (set, frozenset)):
+        supported = sorted(supported)
+    names = [_quote(s) for s in supported]
     if names:
         text += ": supported values: " + ", ".join(names)
     return FieldError("FieldValueNotSupported", field, text)
@@ -92,21 +94,27 @@ def not_supported(field: str, value: Any, supported: Iterable[str]) -> FieldErro
 
 def forbidden(field: str, detail: str) -> FieldError:
     """The field may not be set, or not be changed."""
-    return FieldError("FieldValueForbidden", field, f"Forbidden: {detail}" if detail else "Forbidden")
+    return FieldError(
+        "FieldValueForbidden", field, f"Forbidden: {detail}" if detail else "Forbidden"
+    )
 
 
 def too_long(field: str, limit: int) -> FieldError:
     """A string or an encoded object above ``limit`` bytes; 0 or less tells no limit."""
     text = "Too long"
     return FieldError(
-        "FieldValueTooLong", field, f"{text}: may not be more than {limit} bytes" if limit > 0 else text
+        "FieldValueTooLong",
+        field,
+        f"{text}: may not be more than {limit} bytes" if limit > 0 else text,
     )
 
 
 def too_many(field: str, actual: int, limit: int) -> FieldError:
     """A list of ``actual`` elements where ``limit`` are allowed."""
     unit = "item" if limit == 1 else "items"
-    return FieldError("FieldValueTooMany", field, f"Too many: {actual}: must have at most {limit} {unit}")
+    return FieldError(
+        "FieldValueTooMany", field, f"Too many: {actual}: must have at most {limit} {unit}"
+    )
 
 
 def internal(field: str, detail: str) -> FieldError:

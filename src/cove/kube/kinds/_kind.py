@@ -8,7 +8,8 @@ finds it with :func:`cove.kube.kinds.kind`.
 
 Documents are JSON trees (dict, list, str, int, float, bool, None) that the codec
 has already decoded against the schema: types are right, unknown fields are gone,
-quantities are canonical.  Methods that change a document do so in place.
+quantities are canonical.  Methods that change a document do so in place.  A new
+document may come to share subtrees with the old one: neither is changed afterwards.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from cove.kube.field_errors import FieldError
+from cove.kube.names import is_dns1123_subdomain
 
 __all__ = ["Column", "Kind", "Obj"]
 
@@ -37,10 +39,18 @@ class Column(NamedTuple):
 class Kind:
     """The defaults: a namespaced object with metadata only, nothing special."""
 
+    group: str = ""
+    kind: str = ""
+    # The version of the kind that is stored: "autoscaling/v2"; "" means the one it is asked in.
+    storage_version: str = ""
     # metadata.generation starts at 1 and moves with what `generation_changed` sees.
     generation: bool = False
     # The status subresource exists: status is dropped on create and kept on update.
     status: bool = False
+    # A status that says nothing, as Go encodes it; None where the field is left out then.
+    empty_status: Mapping[str, Any] | None = None
+    # Metadata maps that a write to the status subresource may not change.
+    status_keeps: Sequence[str] = ()
     # PUT creates the object when it is missing (Lease, Event, Endpoints, Role, Service …).
     allow_create_on_update: bool = False
     # An update without a resourceVersion is taken as it is.
@@ -54,31 +64,63 @@ class Kind:
     validates_meta_twice: bool = True
     # What a deletion that says nothing about dependents does with them: "Background" or "Orphan".
     default_policy: str = "Background"
-    # The version of the kind that is stored: "autoscaling/v2"; "" means the one it is asked in.
-    storage_version: str = ""
-    columns: Sequence[Column] = (
-        Column("Name", "string", "name", "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"),
-        Column("Age", "date", "", "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"),
-    )
 
     # Field selectors beyond metadata.name and metadata.namespace: label → value of the object.
     selectable: Mapping[str, Callable[[Obj], str]] = {}
 
+    @property
+    def columns(self) -> Sequence[Column]:
+        """The columns of the kind's Table; Name and Created At where it has no printer."""
+        from cove.kube.kinds._table import columns
+
+        return columns(self.group, self.kind)
+
     def default(self, obj: Obj) -> None:
         """Fill in what a client may leave out (versioned defaulting)."""
 
+    def generation_changed(self, obj: Obj, old: Obj) -> bool:
+        """Whether an update asks for something else than before."""
+        return bool(obj.get("spec") != old.get("spec"))
+
     def prepare_create(self, obj: Obj) -> None:
         """Before validation of a create: reset what a client may not set."""
+        if self.generation:
+            obj.setdefault("metadata", {})["generation"] = 1
+        if self.status:
+            self.reset_status(obj)
+
+    def reset_status(self, obj: Obj) -> None:
+        """Put the status that says nothing in place of the one given."""
+        if self.empty_status is None:
+            obj.pop("status", None)
+        else:
+            obj["status"] = {**self.empty_status}
 
     def prepare_update(self, obj: Obj, old: Obj) -> None:
         """Before validation of an update: carry over what it may not change; bump generation."""
+        if self.status:
+            keep(obj, old, "status")
+        meta = obj["metadata"]
+        before = old["metadata"].get("generation", 0)
+        if self.generation and self.generation_changed(obj, old):
+            meta["generation"] = before + 1
+        elif before:
+            meta["generation"] = before
+        else:
+            meta.pop("generation", None)
 
     def prepare_status(self, obj: Obj, old: Obj) -> None:
         """Before validation of a write to the status subresource: keep all but the status."""
+        for key in old.keys() | obj.keys():
+            if key not in ("apiVersion", "kind", "metadata", "status"):
+                keep(obj, old, key)
+        keep(obj["metadata"], old["metadata"], "generation")
+        for key in self.status_keeps:
+            keep(obj["metadata"], old["metadata"], key)
 
     def validate_name(self, name: str) -> list[str]:
         """What is wrong with metadata.name; empty: nothing."""
-        raise NotImplementedError
+        return is_dns1123_subdomain(name)
 
     def validate_create(self, obj: Obj) -> list[FieldError]:
         """What is wrong with a new object, metadata excepted."""
@@ -128,10 +170,19 @@ class Kind:
         """The object in another version of the kind; may share parts with ``obj``."""
         return {**obj, "apiVersion": api_version}
 
+    def row(self, obj: Obj, now: datetime) -> list[Any]:
+        """The cells of the object's row, one per column (wide ones too)."""
+        meta = obj["metadata"]
+        return [meta.get("name", ""), meta.get("creationTimestamp")]
+
     def row_conditions(self, obj: Obj) -> list[Obj]:
         """What a row says about the object as a whole: completed pods; usually nothing."""
         return []
 
-    def row(self, obj: Obj, now: datetime) -> list[Any]:
-        """The cells of the object's row, one per column."""
-        raise NotImplementedError
+
+def keep(obj: Obj, old: Obj, key: str) -> None:
+    """Put the old value of a key back, its absence included."""
+    if key in old:
+        obj[key] = old[key]
+    else:
+        obj.pop(key, None)
