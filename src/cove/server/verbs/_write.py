@@ -133,7 +133,7 @@ def check_namespace(subject: Subject, meta: Obj) -> None:
 
 async def create_object(subject: Subject, obj: Obj, *, url_name: str = "") -> bytes:
     """Write a new object; the answer is what was (or under dry run would be) stored."""
-    api, endpoint = subject.api, subject.endpoint
+    api = subject.api
     meta = obj["metadata"]
     check_namespace(subject, meta)
     update_managed_fields(None, obj, managed_context(subject))
@@ -193,7 +193,10 @@ def before_create(api: Api, endpoint: Endpoint, obj: Obj) -> None:
         meta.pop("generation", None)
     kind.prepare_create(obj)
     errors = validate_object_meta(
-        meta, namespaced=endpoint.namespaced, name_check=kind.validate_name
+        meta,
+        namespaced=endpoint.namespaced,
+        name_check=kind.validate_name,
+        core_finalizers=not endpoint.custom,
     )
     errors += kind.validate_create(obj)
     if not errors and (name := meta.get("name")):
@@ -323,7 +326,7 @@ def before_update(subject: Subject, update: Update, obj: Obj, live: Obj) -> None
         if "deletionGracePeriodSeconds" in old:
             meta.setdefault("deletionGracePeriodSeconds", old["deletionGracePeriodSeconds"])
     meta.pop("selfLink", None)
-    errors = validate_object_meta_update(meta, old)
+    errors = validate_object_meta_update(meta, old, core_finalizers=not endpoint.custom)
     if errors and kind.validates_meta_twice:
         errors = errors * 2
     errors += update.validate(obj, live)

@@ -187,7 +187,8 @@ def patched(
         if shown is not None:
             obj, found = endpoint.decode_patched(result, validation)
         else:
-            obj, found = endpoint.decode(result, validation)
+            # Upstream writes the patched document's top level sorted before it is read again.
+            obj, found = endpoint.decode({k: result[k] for k in sorted(result)}, validation)
     except codec.DecodeError as e:
         cause = e.cause
         if problems and validation == "Strict" and cause.startswith(STRICT):
@@ -214,7 +215,7 @@ def _quoted(result: Obj, endpoint: Endpoint) -> str:
 def _apply_update(subject: Subject, name: str) -> Update:
     api, endpoint, request = subject.api, subject.endpoint, subject.request
     options = subject.options
-    config = _configuration(subject, name)
+    config = configuration(request, endpoint, options, name)
 
     def applied(live: Obj | None) -> Obj:
         obj = apply(live, config, managed_context(subject), force=bool(options.force))
@@ -249,9 +250,8 @@ def _apply_update(subject: Subject, name: str) -> Update:
     return Update(make, kind.prepare_update, kind.validate_update, create=create)
 
 
-def _configuration(subject: Subject, name: str) -> Obj:
+def configuration(request: Request, endpoint: Endpoint, options: WriteOptions, name: str) -> Obj:
     """The applied configuration, as it was sent but for its name; raises 400."""
-    endpoint, options, request = subject.endpoint, subject.options, subject.request
     try:
         doc, problems = codec.load_yaml(request.body)
     except TextError as e:
