@@ -68,6 +68,8 @@ class Endpoint:
         self.identity = storage_version == self.api_version
         self.verbs = frozenset(verbs)
         self.subresources: Mapping[str, Subresource] = subresources or {}
+        # The text of a Warning header that every request to the resource gets, "" for none.
+        self.deprecation = ""
         self.head = orjson.dumps({"kind": kind_name, "apiVersion": self.api_version})[:-1] + b","
 
     # -- what differs between built-in and custom kinds
@@ -120,7 +122,12 @@ class Endpoint:
         """What is stored: the object without kind and apiVersion, in the storage version."""
         if not self.identity:
             obj = self.convert(obj, self.storage_version)
-        return orjson.dumps({k: v for k, v in obj.items() if k not in _TYPE_META})
+        meta = obj["metadata"]
+        doc: Obj = {"metadata": {k: meta[k] for k in _META_ORDER if k in meta}}
+        for key, value in obj.items():
+            if key not in _HEAD:
+                doc[key] = value
+        return orjson.dumps(doc)
 
     def load(self, data: bytes) -> Obj:
         """A stored object in this version, kind and apiVersion included."""
@@ -154,7 +161,31 @@ class Endpoint:
         return {label: value(obj) for label, value in selectable.items()}
 
 
-_TYPE_META = frozenset(("kind", "apiVersion"))
+_HEAD = frozenset(("kind", "apiVersion", "metadata"))
+# The order in which Go writes ObjectMeta; nothing else can be in it.
+_META_ORDER = (
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+)
+
+
+_DEPRECATIONS = {
+    "endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    "componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
+}
 
 
 class BuiltinEndpoint(Endpoint):
@@ -175,6 +206,7 @@ class BuiltinEndpoint(Endpoint):
         )
         self._schema: Node | None = None
         self._kind: Kind | None = None
+        self.deprecation = _DEPRECATIONS.get(self.storage, "") if not self.group else ""
 
     @property
     def schema(self) -> Node:

@@ -115,13 +115,8 @@ class HttpServer:
     # -- requests
 
     async def _handle(self, raw: web.BaseRequest) -> web.StreamResponse:
-        request = Request(
-            raw.method,
-            raw.rel_url.raw_path,
-            query=raw.rel_url.raw_query_string,
-            headers=raw.headers,
-            upgrade=raw,
-        )
+        path, _, query = raw.raw_path.partition("?")
+        request = Request(raw.method, path, query=query, headers=raw.headers, upgrade=raw)
         api = self.api
         if request.path.startswith("/forks/"):
             found = self._fork(request)

@@ -162,6 +162,8 @@ class Registry:
     async def dispatch(self, api: Api, request: Request, endpoint: Endpoint) -> Response:
         """Answer a request about a resource."""
         info = request.info
+        if endpoint.deprecation:
+            request.warn(endpoint.deprecation)
         if info.subresource:
             return await self._subresource(api, request, endpoint)
         verb = info.verb

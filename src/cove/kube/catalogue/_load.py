@@ -117,6 +117,15 @@ def schema(group: str, version: str, kind: str) -> Node:
     raise KeyError(f"{kind} is not a built-in kind of {group or 'the core group'}, {version}")
 
 
+def _granular(node: Node) -> Node:
+    """The same struct where its field says that others may own parts of it (a PV's claimRef)."""
+    found: Node | None = node.cache.get("granular")
+    if found is None:
+        found = Node("struct", name=node.name, fields=node.fields)
+        node.cache["granular"] = found
+    return found
+
+
 class _Builder:
     """One walk from a kind to all it is made of."""
 
@@ -179,7 +188,8 @@ class _Builder:
     def node(self, stem: str, kind: str, more: dict[str, Any]) -> Node:
         if kind[0] == "@":
             package, _, name = kind[1:].rpartition(":")
-            return self.struct(package or stem, name)
+            node = self.struct(package or stem, name)
+            return _granular(node) if more.get("t") == "granular" and node.atomic else node
         container: NodeType
         if kind.startswith("[]"):
             container = "list"

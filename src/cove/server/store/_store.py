@@ -119,7 +119,8 @@ class State(NamedTuple):
             names = namespaces.get(namespace)
             return [] if names is None else [names[n] for n in sorted(names)]
         out: list[Stored] = []
-        for key in sorted(namespaces):
+        # As etcd orders keys: "a-b/x" comes before "a/x".
+        for key in sorted(namespaces, key=_directory):
             names = namespaces[key]
             out.extend([names[n] for n in sorted(names)])
         return out
@@ -140,6 +141,10 @@ class State(NamedTuple):
     def resources(self) -> Iterator[str]:
         """The storage keys that have, or had, objects."""
         return iter(self.root)
+
+
+def _directory(namespace: str) -> str:
+    return namespace + "/"
 
 
 _EMPTY: Names = Map()

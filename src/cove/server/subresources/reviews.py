@@ -284,7 +284,6 @@ REVIEWS: dict[str, dict[str, Handler]] = {
 }
 
 _COMPONENTS = ("controller-manager", "etcd-0", "scheduler")
-_DEPRECATED = "v1 ComponentStatus is deprecated in v1.19+"
 
 
 def _component(name: str) -> Obj:
@@ -298,7 +297,6 @@ def _component(name: str) -> Obj:
 
 async def component_get(api: Api, request: Request, endpoint: Endpoint) -> Response:
     """GET of a ComponentStatus."""
-    request.warn(_DEPRECATED)
     if request.info.name not in _COMPONENTS:
         raise endpoint.not_found(request.info.name)
     return document_response(api, request, endpoint, _component(request.info.name))
@@ -306,7 +304,6 @@ async def component_get(api: Api, request: Request, endpoint: Endpoint) -> Respo
 
 async def component_list(api: Api, request: Request, endpoint: Endpoint) -> Response:
     """LIST of the ComponentStatuses."""
-    request.warn(_DEPRECATED)
     items: list[Any] = [
         {k: v for k, v in _component(name).items() if k not in ("kind", "apiVersion")}
         for name in _COMPONENTS

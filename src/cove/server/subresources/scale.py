@@ -153,15 +153,15 @@ def _paths(endpoint: Endpoint, paths: ScalePaths) -> dict[str, tuple[str, ...] |
     return {endpoint.api_version: paths.spec}
 
 
-def to_scale(endpoint: Endpoint, obj: Obj, paths: ScalePaths) -> Obj:
-    """The Scale of an object."""
+def to_scale(endpoint: Endpoint, obj: Obj, paths: ScalePaths, *, managed: bool = False) -> Obj:
+    """The Scale of an object; its field managers are known to writes only (``managed``)."""
     meta = obj["metadata"]
     shown: Obj = {
         key: meta[key]
         for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
         if key in meta
     }
-    entries = scale_entries(meta.get("managedFields"), _paths(endpoint, paths))
+    entries = managed and scale_entries(meta.get("managedFields"), _paths(endpoint, paths))
     if entries:
         shown["managedFields"] = entries
     doc = {
@@ -265,7 +265,7 @@ async def _write(
     )
 
     async def make(live: Obj) -> Obj:
-        scale = to_scale(endpoint, live, paths)
+        scale = to_scale(endpoint, live, paths, managed=True)
         wanted = await change(scale)
         if how == "apply":
             wanted = apply(scale, wanted, context, force=bool(options.force))

@@ -105,10 +105,7 @@ def _reset(endpoint: Endpoint, subresource: str) -> dict[str, Any]:
     cache = endpoint.schema.cache
     found: dict[str, Any] | None = cache.get(key)
     if found is None:
-        paths = [
-            tuple(f"f:{part}" for part in path.split("."))
-            for path in endpoint.kind.reset_fields(subresource)
-        ]
+        paths = [tuple(path.split(".")) for path in endpoint.kind.reset_fields(subresource)]
         found = cache[key] = from_paths(*paths)
     return found
 
@@ -356,16 +353,18 @@ async def _commit(subject: Subject, obj: Obj, live: Obj, stored: Stored) -> byte
             and not meta.get("finalizers")
             and not meta.get("deletionGracePeriodSeconds")
         ):
-            # The last finalizer is gone: this update is the object's end.
+            # The last finalizer is gone: this update is the object's end, told as it was.
             written = remove(api, endpoint, obj)
+            data = endpoint.encode(obj)
         else:
             written = store_object(api, endpoint, obj)
+            data = written.data
     except BaseException:
         release()
         raise
     if written.revision > api.store.durable_revision:
         await api.store.durable(written.revision)
-    return written.data
+    return data
 
 
 def remove(api: Api, endpoint: Endpoint, obj: Obj) -> Stored:

@@ -185,9 +185,7 @@ async def delete_one(
         return endpoint.encode(obj) if endpoint.kind.graceful else stored.data, True
     written = remove(api, endpoint, obj)
     await api.store.durable(written.revision)
-    if endpoint.kind.graceful:
-        return endpoint.encode(obj), True
-    return stored.data, True
+    return written.data, True
 
 
 def _check_preconditions(endpoint: Endpoint, stored: Stored, options: DeleteOptions) -> None:

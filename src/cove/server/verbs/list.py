@@ -99,7 +99,9 @@ def _page(
 ) -> Page:
     start = 0
     if after is not None:
-        start = bisect_left(items, after, key=lambda s: (s.namespace, s.name))
+        start = bisect_left(
+            items, (after[0] + "/", after[1]), key=lambda s: (s.namespace + "/", s.name)
+        )
     limit = options.limit
     meta: dict[str, Any] = {"resourceVersion": str(revision)}
     if custom:
