@@ -1,0 +1,218 @@
+"""HttpTransport: an API server reached over HTTP(S), with kept-alive connections."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cove.client._transport import Answer, Stream
+from cove.client.errors import KubeconfigError, UnreachableError
+from cove.client.kubeconfig import Connection
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["HttpTransport", "tls_context"]
+
+# Upstream's clients keep no more idle connections than this to one host either.
+CONNECTIONS = 100
+CONNECT_TIMEOUT = 10.0
+
+
+class HttpTransport:
+    """A pool of connections to the server of a :class:`Connection`.
+
+    ``timeout`` bounds one whole request in seconds (streams only their connecting); None
+    for no limit.  Close it, or use it as an async context manager.
+    """
+
+    def __init__(self, connection: Connection, *, timeout: float | None = 60.0) -> None:
+        self.connection = connection
+        self._timeout = timeout
+        self._base = connection.server.rstrip("/")
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> HttpTransport:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        session = self._session
+        if session is None:
+            import aiohttp
+
+            context: ssl.SSLContext | bool = True
+            if self._base.startswith("https:"):
+                context = tls_context(self.connection)
+            session = self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context),
+                timeout=aiohttp.ClientTimeout(
+                    total=self._timeout, sock_connect=CONNECT_TIMEOUT, connect=None
+                ),
+                auto_decompress=True,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                proxy=self.connection.proxy_url or None,
+            )
+        return session
+
+    async def _headers(self, headers: Mapping[str, str] | None) -> dict[str, str]:
+        out = dict(headers or {})
+        authorization = await self.connection.authorization()
+        if authorization:
+            out.setdefault("Authorization", authorization)
+        out.update(self.connection.impersonation)
+        return out
+
+    def _url(self, path: str, query: str) -> Any:
+        from yarl import URL
+
+        return URL(f"{self._base}{path}?{query}" if query else self._base + path, encoded=True)
+
+    def _extra(self) -> dict[str, Any]:
+        name = self.connection.tls_server_name
+        return {"server_hostname": name} if name else {}
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Answer:
+        """Send and await the whole answer."""
+        import aiohttp
+
+        sent = await self._headers(headers)
+        session = self._open()
+        try:
+            async with session.request(
+                method,
+                self._url(path, query),
+                data=body or None,
+                headers=sent,
+                allow_redirects=False,
+                **self._extra(),
+            ) as response:
+                return Answer(response.status, _headers(response), await response.read())
+        except (TimeoutError, aiohttp.ClientError, OSError) as e:
+            raise UnreachableError(f"{method} {self._base}{path}: {_reason(e)}") from e
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Stream]:
+        """Send and read the answer as it comes."""
+        import aiohttp
+
+        sent = await self._headers(headers)
+        session = self._open()
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
+        try:
+            response = await session.request(
+                method,
+                self._url(path, query),
+                headers=sent,
+                timeout=timeout,
+                allow_redirects=False,
+                **self._extra(),
+            )
+        except (TimeoutError, aiohttp.ClientError, OSError) as e:
+            raise UnreachableError(f"{method} {self._base}{path}: {_reason(e)}") from e
+        try:
+            yield Stream(response.status, _headers(response), self._chunks(response, path))
+        finally:
+            # A stream is left, not drained: its connection cannot be used again.
+            response.close()
+
+    async def _chunks(self, response: aiohttp.ClientResponse, path: str) -> AsyncIterator[bytes]:
+        import aiohttp
+
+        try:
+            async for chunk in response.content.iter_any():
+                yield chunk
+        except (TimeoutError, aiohttp.ClientError, OSError) as e:
+            raise UnreachableError(f"{self._base}{path}: {_reason(e)}") from e
+
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, *, query: str = "", protocols: tuple[str, ...] = ()
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """An open WebSocket, as exec, attach and port-forward need it."""
+        import aiohttp
+
+        sent = await self._headers(None)
+        try:
+            async with self._open().ws_connect(
+                self._url(path, query),
+                protocols=protocols,
+                headers=sent,
+                max_msg_size=0,
+            ) as socket:
+                yield socket
+        except (TimeoutError, aiohttp.ClientError, OSError) as e:
+            raise UnreachableError(f"{self._base}{path}: {_reason(e)}") from e
+
+    async def close(self) -> None:
+        """Close the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in response.headers.items():
+        name = name.lower()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def tls_context(connection: Connection) -> ssl.SSLContext:
+    """What a connection's certificates amount to; raises KubeconfigError for unusable ones."""
+    context = ssl.create_default_context()
+    if connection.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif connection.ca:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(cadata=connection.ca.decode())
+        except (ssl.SSLError, ValueError) as e:
+            raise KubeconfigError(
+                connection.origin, "certificate-authority", f"not a PEM certificate: {e}"
+            ) from e
+    if connection.client_certificate and connection.client_key:
+        _load_pair(context, connection)
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, connection: Connection) -> None:
+    """The ssl module reads key pairs from files only: they exist for that long."""
+    with tempfile.TemporaryDirectory(prefix="cove-") as folder:
+        certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        certificate.write_bytes(connection.client_certificate)
+        key.touch(mode=0o600)
+        key.write_bytes(connection.client_key)
+        try:
+            context.load_cert_chain(certificate, key)
+        except (ssl.SSLError, ValueError) as e:
+            raise KubeconfigError(
+                connection.origin, "client-certificate", f"not a usable PEM key pair: {e}"
+            ) from e

@@ -1,0 +1,40 @@
+"""What can go wrong between a client and an API server.
+
+Answers of the server are :class:`~cove.kube.status.StatusError`; the errors here are
+about getting an answer at all::
+
+    CoveError
+    ├── StatusError            the server said no
+    └── ClientError
+        ├── UnreachableError   no answer: connection, TLS, time-out
+        ├── KubeconfigError    a configuration file that cannot be used
+        └── UnknownKindError   discovery does not know it
+"""
+
+from __future__ import annotations
+
+from cove.kube.status import CoveError
+
+__all__ = ["ClientError", "KubeconfigError", "UnknownKindError", "UnreachableError"]
+
+
+class ClientError(CoveError):
+    """No answer could be had."""
+
+
+class UnreachableError(ClientError):
+    """The connection failed or broke; whether a write was done is not known."""
+
+
+class KubeconfigError(ClientError):
+    """A kubeconfig that cannot be used: ``file`` is where, ``key`` what in it ("" for all)."""
+
+    def __init__(self, file: str, key: str, problem: str) -> None:
+        where = f"{file}: {key}" if key else file
+        super().__init__(f"{where}: {problem}")
+        self.file = file
+        self.key = key
+
+
+class UnknownKindError(ClientError):
+    """The server serves no such kind."""
