@@ -109,7 +109,7 @@ class Api:
             if not user.in_group("system:masters"):
                 identity.authorize(self, user, request)
             if info.is_resource:
-                endpoint = self.registry.find(self, info)
+                endpoint = self.registry.find(self, info, request.path)
                 if isinstance(endpoint, Response):
                     return endpoint
                 if len(request.body) > BODY_LIMIT:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from cove.kube import catalogue
 from cove.kube import status as st
 from cove.kube.catalogue import codec
 from cove.kube.catalogue._text import TextError
@@ -55,7 +56,13 @@ def decode_object(request: Request, endpoint: Endpoint, validation: str) -> Obj:
     Problems that ``validation`` lets pass become warnings of the request.
     """
     parsed = parse(request, endpoint.kind_name)
-    doc = check_type(request, parsed.doc, endpoint.kind_name, endpoint.api_version)
+    doc = check_type(
+        request,
+        parsed.doc,
+        endpoint.kind_name,
+        endpoint.api_version,
+        custom=endpoint.custom,
+    )
     obj, problems = endpoint.decode(
         doc, validation, raw=parsed.raw, problems=_bare(parsed.problems, validation)
     )
@@ -72,7 +79,9 @@ def _bare(problems: Sequence[str], validation: str) -> Sequence[str]:
     return [line.strip() for text in problems for line in text.split("\n")[1:] or [text]]
 
 
-def check_type(request: Request, doc: Any, kind: str, api_version: str) -> Obj:
+def check_type(
+    request: Request, doc: Any, kind: str, api_version: str, *, custom: bool = False
+) -> Obj:
     """The document with kind and apiVersion filled in; raises 400 if it has others."""
     try:
         got = codec.type_meta(doc)
@@ -84,14 +93,33 @@ def check_type(request: Request, doc: Any, kind: str, api_version: str) -> Obj:
         if got.kind and got.api_version:
             return doc  # type: ignore[no-any-return]  # type_meta takes nothing but objects
         return {**doc, "kind": kind, "apiVersion": api_version}
-    if got_version != api_version:
-        raise st.bad_request(
-            f"the API version in the data ({got_version}) does not match the expected API "
-            f"version ({api_version})"
-        )
     version = got_version.rpartition("/")[2]
-    raise st.bad_request(
-        f'{got_kind} in version "{version}" cannot be handled as a {kind}: '
-        f'no kind "{got_kind}" is registered for version "{got_version}" in scheme '
-        '"pkg/api/legacyscheme/scheme.go:30"'
+    prefix = f'{got_kind} in version "{version}" cannot be handled as a {kind}: '
+    if not _registered(got_kind, got_version):
+        if got_version != api_version and custom:
+            raise _other_version(got_version, api_version)
+        raise st.bad_request(
+            f'{prefix}no kind "{got_kind}" is registered for version "{got_version}" in scheme '
+            '"pkg/api/legacyscheme/scheme.go:30"'
+        )
+    if got_kind != kind:
+        group = api_version.rpartition("/")[0].split(".")[0] or "core"
+        raise st.bad_request(
+            f"{prefix}converting ({version}.{got_kind}) to ({group}.{kind}): unknown conversion"
+        )
+    raise _other_version(got_version, api_version)
+
+
+def _other_version(got: str, want: str) -> st.StatusError:
+    return st.bad_request(
+        f"the API version in the data ({got}) does not match the expected API version ({want})"
     )
+
+
+def _registered(kind: str, api_version: str) -> bool:
+    group, _, version = api_version.rpartition("/")
+    try:
+        catalogue.schema(group, version, kind)
+    except KeyError:
+        return False
+    return True

@@ -90,12 +90,18 @@ def accept_plain(header: str, offered: str = MEDIA_TYPES) -> str:
     """The media type for documents that have no alternate representation (discovery, Status)."""
     if not header:
         return "application/json"
+    refused = False
     for _, _, name, values in _clauses(header):
         if values.get("as"):
+            refused = True
             continue
         media = _TYPES.get(name) or ("application/json" if name in ("*/*", "") else None)
         if media is not None:
             return media
+    if refused:
+        raise _not_acceptable(
+            f"only the following media types are accepted: {offered}", details=False
+        )
     raise _not_acceptable(
         f"406: Not Acceptable\n\nAvailable representations: {offered}", details=True
     )

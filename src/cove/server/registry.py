@@ -33,7 +33,7 @@ __all__ = ["Handler", "Hook", "Registry", "method_not_allowed"]
 
 Handler = Callable[["Api", Request, Endpoint], Awaitable[Response]]
 Plain = Callable[["Api", Request], Awaitable[Response]]
-Release = Callable[[], None]
+Finish = Callable[[bool], None]
 
 _VERBS: dict[str, Handler] = {
     "get": get,
@@ -62,21 +62,22 @@ def page_not_found() -> Response:
     return Response(404, b"404 page not found\n", "text/plain; charset=utf-8")
 
 
-def _nothing() -> None:
+def _nothing(_success: bool) -> None:
     return None
 
 
 class Hook:
     """What a room does around the writes of one resource (by storage key).
 
-    ``begin`` runs right before an object is stored and may change it or refuse; it gives
-    a function that takes back what was reserved should the write fail.  ``wrote`` runs
-    after, ``ended`` when an object is gone.  None of them awaits.
+    ``begin`` runs before an object is validated and may change it or refuse; it gives a
+    function that is told how the write went, to take back what was reserved or to let go
+    what is not needed any more.  ``ended`` runs when an object is gone.  None of them
+    awaits.
     """
 
     def begin(
         self, api: Api, endpoint: Endpoint, obj: Obj, old: Obj | None, *, dry_run: bool
-    ) -> Release:
+    ) -> Finish:
         """Before the write; ``old`` is None for a create."""
         return _nothing
 
@@ -128,8 +129,10 @@ class Registry:
         """A resource, built-in or custom, None if there is none."""
         return self.builtin(group, version, plural) or self.custom.find(api, group, version, plural)
 
-    def find(self, api: Api, info: Info) -> Endpoint | Response:
+    def find(self, api: Api, info: Info, path: str) -> Endpoint | Response:
         """What a request is about; raises 404 for what is not there."""
+        if path.startswith("//"):
+            return page_not_found()
         endpoint = self._builtin.get((info.group, info.version, info.resource)) or self.get(
             api, info.group, info.version, info.resource
         )
@@ -146,7 +149,7 @@ class Registry:
 
     def begin(
         self, api: Api, endpoint: Endpoint, obj: Obj, old: Obj | None, *, dry_run: bool
-    ) -> Release:
+    ) -> Finish:
         """Run the resource's hook before a write."""
         hook = self._hooks.get(endpoint.storage)
         if hook is None:

@@ -18,7 +18,8 @@ from cove.kube import field_errors as fe
 from cove.kube import status as st
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds._kind import Obj
-from cove.server.registry import Hook, Release
+from cove.kube.kinds.core.service import carry_over, normalize_cluster_ips
+from cove.server.registry import Finish, Hook
 
 if TYPE_CHECKING:
     from cove.server.api import Api
@@ -32,37 +33,31 @@ _WITH_IP = ("ClusterIP", "NodePort", "LoadBalancer")
 _TRIES = 64
 
 
-def _nothing() -> None:
-    return None
-
-
 class ServiceHook(Hook):
     """Allocates on create and update, releases on removal."""
 
     def begin(
         self, api: Api, endpoint: Endpoint, obj: Obj, old: Obj | None, *, dry_run: bool
-    ) -> Release:
+    ) -> Finish:
         """Fill in families, addresses and ports; raises 422 for what cannot be had."""
         spec = obj["spec"]
-        type_ = spec.get("type", "ClusterIP")
         before = (old or {}).get("spec", {})
-        if type_ == "ExternalName":
-            self._release(api, before, dry_run)
-            for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-                spec.pop(field, None)
-            return _nothing
-        _families(api, endpoint, obj, old)
-        created = self._addresses(api, endpoint, obj, before, dry_run)
-        self._ports(api, endpoint, obj, before)
-        kept = set(spec.get("clusterIPs", ()))
+        if old is not None:
+            carry_over(spec, before)
+        normalize_cluster_ips(spec, before if old is not None else None)
+        created: list[str] = []
+        kept: set[str] = set()
+        if spec.get("type", "ClusterIP") != "ExternalName":
+            _families(api, endpoint, obj)
+            created = self._addresses(api, endpoint, obj, before, dry_run)
+            self._ports(api, endpoint, obj, before)
+            kept = set(spec.get("clusterIPs", ()))
         gone = [ip for ip in before.get("clusterIPs", ()) if ip not in kept]
-        if gone:
-            self._release(api, {"clusterIPs": gone}, dry_run)
 
-        def release() -> None:
-            self._release(api, {"clusterIPs": created}, dry_run)
+        def finish(success: bool) -> None:
+            self._release(api, {"clusterIPs": gone if success else created}, dry_run)
 
-        return release if created else _nothing
+        return finish
 
     def ended(self, api: Api, endpoint: Endpoint, obj: Obj) -> None:
         """Give the addresses back."""
@@ -101,10 +96,21 @@ class ServiceHook(Hook):
                             )
                         ],
                     )
+        elif dry_run:
+            # Not worth a search, as upstream has it: the first address stands for any.
+            wanted = [str(next(api.config.service_subnet.hosts()))]
         else:
-            wanted = [_free_address(api, endpoint, meta)]
+            wanted = [_free_address(api, meta)]
         spec["clusterIP"] = wanted[0]
         spec["clusterIPs"] = wanted
+        if not meta.get("name"):
+            # The address' object cannot say whose it is.
+            why = (
+                f'failed to allocate IP: IPAddress.networking.k8s.io "{wanted[0]}" is invalid: '
+                "spec.parentRef.name: Required value"
+            )
+            del spec["clusterIP"], spec["clusterIPs"]
+            raise _invalid(endpoint, meta, [fe.invalid("spec.clusterIPs", [""], why)])
         created = []
         for address in wanted:
             if address not in had and not dry_run:
@@ -177,7 +183,7 @@ def _invalid(endpoint: Endpoint, meta: Obj, errors: list[FieldError]) -> st.Stat
     return st.invalid(endpoint.kind_name, endpoint.group, meta.get("name", ""), errors)
 
 
-def _families(api: Api, endpoint: Endpoint, obj: Obj, old: Obj | None) -> None:
+def _families(api: Api, endpoint: Endpoint, obj: Obj) -> None:
     """ipFamilies and ipFamilyPolicy, for a cluster with one service subnet."""
     spec, meta = obj["spec"], obj["metadata"]
     family = f"IPv{api.config.service_subnet.version}"
@@ -243,7 +249,7 @@ def _unavailable(api: Api, address: str) -> str:
     return ""
 
 
-def _free_address(api: Api, endpoint: Endpoint, meta: Obj) -> str:
+def _free_address(api: Api, meta: Obj) -> str:
     """A free address of the subnet: a few guesses in its upper part, then the first free one.
 
     The lower part (up to 256 addresses) is for those who ask for a certain address

@@ -35,8 +35,6 @@ def _review(answer: Callable[[Api, Request, Obj], None]) -> Handler:
     async def create(api: Api, request: Request, endpoint: Endpoint) -> Response:
         options = write_options(request, "CreateOptions")
         doc = decode_object(request, endpoint, options.field_validation)
-        if doc["metadata"].get("name") or doc["metadata"].get("generateName"):
-            pass  # upstream takes and ignores names
         update_managed_fields(
             None,
             doc,
@@ -47,10 +45,29 @@ def _review(answer: Callable[[Api, Request, Obj], None]) -> Handler:
                 now=api.timestamp(),
             ),
         )
+        if endpoint.group == AUTHZ and endpoint.plural != "selfsubjectrulesreviews":
+            _check_metadata(doc["metadata"], endpoint.namespaced)
         answer(api, request, doc)
         return document_response(api, request, endpoint, doc, 201)
 
     return create
+
+
+_ENTRY = ("manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource")
+
+
+def _check_metadata(meta: Obj, namespaced: bool) -> None:
+    """An access review has no metadata of its own; raises 422."""
+    allowed = {"managedFields", "namespace"} if namespaced else {"managedFields"}
+    if not set(meta) - allowed:
+        return
+    shown = dict(meta)
+    if "managedFields" in shown:
+        shown["managedFields"] = [
+            {k: entry[k] for k in _ENTRY if k in entry} for entry in shown["managedFields"]
+        ]
+    why = "must be empty except for namespace" if namespaced else "must be empty"
+    _checked([fe.invalid("metadata", shown, why)])
 
 
 def _user(spec: Obj) -> User:

@@ -64,10 +64,20 @@ class _ScaleKind(Kind):
     def columns(self) -> Sequence[Column]:
         name, age = Kind().columns
         return (
-            name,
-            Column("Desired", "integer", "", "Number of desired pods."),
-            Column("Available", "integer", "", "Number of available pods."),
-            age,
+            Column("Name", "string", "", name.description),
+            Column(
+                "Desired",
+                "integer",
+                "",
+                "replicas is the desired number of instances for the scaled object.",
+            ),
+            Column(
+                "Available",
+                "integer",
+                "",
+                "replicas is the actual number of observed instances of the scaled object.",
+            ),
+            Column("Age", "string", "", age.description),
         )
 
     def validate_create(self, obj: Obj) -> list[FieldError]:

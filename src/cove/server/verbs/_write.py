@@ -142,8 +142,21 @@ async def create_object(subject: Subject, obj: Obj, *, url_name: str = "") -> by
 async def insert(subject: Subject, obj: Obj, attributes: Attributes) -> bytes:
     """The storage's half of a create: after admission has changed the object."""
     api, endpoint = subject.api, subject.endpoint
+    fill_system_fields(api, obj)
+    finish = api.registry.begin(api, endpoint, obj, None, dry_run=subject.options.dry_run)
+    done = False
+    try:
+        data = await _insert(subject, obj, attributes)
+        done = True
+    finally:
+        finish(done)
+    return data
+
+
+async def _insert(subject: Subject, obj: Obj, attributes: Attributes) -> bytes:
+    api, endpoint = subject.api, subject.endpoint
     kind, meta = endpoint.kind, obj["metadata"]
-    before_create(api, endpoint, obj)
+    before_create(endpoint, obj)
     attributes.name = meta.get("name", "")
     for text in kind.warnings(obj, None):
         subject.request.warn(text)
@@ -159,23 +172,18 @@ async def insert(subject: Subject, obj: Obj, attributes: Attributes) -> bytes:
                 409, "AlreadyExists", f"object is being deleted: {error.message}", error.details
             )
         raise error
-    release = api.registry.begin(api, endpoint, obj, None, dry_run=subject.options.dry_run)
-    try:
-        if subject.options.dry_run:
-            meta.pop("resourceVersion", None)
-            return endpoint.encode(obj)
-        stored = store_object(api, endpoint, obj)
-    except BaseException:
-        release()
-        raise
+    if subject.options.dry_run:
+        meta.pop("resourceVersion", None)
+        return endpoint.encode(obj)
+    stored = store_object(api, endpoint, obj)
     if stored.revision > api.store.durable_revision:
         await api.store.durable(stored.revision)
     return stored.data
 
 
-def before_create(api: Api, endpoint: Endpoint, obj: Obj) -> None:
-    """System fields, the strategy's preparation, validation (``rest.BeforeCreate``)."""
-    kind, meta = endpoint.kind, obj["metadata"]
+def fill_system_fields(api: Api, obj: Obj) -> None:
+    """What the server alone says of a new object: uid, time, a generated name."""
+    meta = obj["metadata"]
     meta.pop("deletionTimestamp", None)
     meta.pop("deletionGracePeriodSeconds", None)
     meta.pop("resourceVersion", None)
@@ -184,6 +192,11 @@ def before_create(api: Api, endpoint: Endpoint, obj: Obj) -> None:
     meta["creationTimestamp"] = api.timestamp()
     if meta.get("generateName") and not meta.get("name"):
         meta["name"] = generate_name(meta["generateName"], api.config.rng)
+
+
+def before_create(endpoint: Endpoint, obj: Obj) -> None:
+    """The strategy's preparation, and validation (``rest.BeforeCreate``)."""
+    kind, meta = endpoint.kind, obj["metadata"]
     if kind.generation:
         meta["generation"] = 1
     else:
@@ -283,16 +296,22 @@ async def update_object(subject: Subject, name: str, update: Update) -> tuple[by
         meta["resourceVersion"] = str(stored.revision)
         attributes = subject.attributes("UPDATE", obj, live, name)
         await api.admission.admit(attributes)
-        before_update(subject, update, obj, live)
-        for text in endpoint.kind.warnings(obj, live):
-            subject.request.warn(text)
-        await api.admission.validate(attributes)
-        if store.state.get(endpoint.storage, namespace, name) is not stored:
+        finish = api.registry.begin(api, endpoint, obj, live, dry_run=subject.options.dry_run)
+        done = False
+        try:
+            before_update(subject, update, obj, live)
+            for text in endpoint.kind.warnings(obj, live):
+                subject.request.warn(text)
+            await api.admission.validate(attributes)
+            if store.state.get(endpoint.storage, namespace, name) is stored:
+                data = await _commit(subject, obj, live, stored)
+                done = True
+                return data, False
             # Somebody wrote while a webhook was asked.
             if asked or attempt == RETRIES:
                 raise st.conflict(endpoint.plural, endpoint.group, name, MODIFIED)
-            continue
-        return await _commit(subject, obj, live, stored), False
+        finally:
+            finish(done)
     raise AssertionError("unreachable")
 
 
@@ -344,24 +363,19 @@ async def _commit(subject: Subject, obj: Obj, live: Obj, stored: Stored) -> byte
     keep_timestamps(live, obj)
     if obj == live:
         return stored.data
-    release = api.registry.begin(api, endpoint, obj, live, dry_run=subject.options.dry_run)
-    try:
-        if subject.options.dry_run:
-            return endpoint.encode(obj)
-        if (
-            "deletionTimestamp" in meta
-            and not meta.get("finalizers")
-            and not meta.get("deletionGracePeriodSeconds")
-        ):
-            # The last finalizer is gone: this update is the object's end, told as it was.
-            written = remove(api, endpoint, obj)
-            data = endpoint.encode(obj)
-        else:
-            written = store_object(api, endpoint, obj)
-            data = written.data
-    except BaseException:
-        release()
-        raise
+    if subject.options.dry_run:
+        return endpoint.encode(obj)
+    if (
+        "deletionTimestamp" in meta
+        and not meta.get("finalizers")
+        and not meta.get("deletionGracePeriodSeconds")
+    ):
+        # The last finalizer is gone: this update is the object's end, told as it was.
+        written = remove(api, endpoint, obj)
+        data = endpoint.encode(obj)
+    else:
+        written = store_object(api, endpoint, obj)
+        data = written.data
     if written.revision > api.store.durable_revision:
         await api.store.durable(written.revision)
     return data
