@@ -326,7 +326,8 @@ def _apply(live: Obj, config: Obj, ctx: Context, managed: Managed, force: bool) 
     ):
         managed[identity] = last
     else:
-        since = ctx.now if changed or last is None else last.time
+        # An apply that changes nothing leaves the times alone: a new owner then has none.
+        since = ctx.now if changed else last.time if last else None
         managed[identity] = Entry(own, ctx.api_version, since)
     out = dict(merged)
     meta = {k: v for k, v in (merged.get("metadata") or {}).items() if k != "managedFields"}
