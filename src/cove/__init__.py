@@ -1,5 +1,54 @@
-"""cove: a Kubernetes you carry with you."""
+"""cove: a Kubernetes you carry with you.
+
+::
+
+    async with cove.embedded() as cluster:
+        async with cluster.fork() as fork: ...
+
+What is used is imported when it is first named: ``import cove`` costs nearly nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from cove._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from cove.client import Client
+    from cove.engines.embedded import EmbeddedCluster, Fork, embedded
+    from cove.kube.status import CoveError, StatusError
+
+__all__ = [
+    "Client",
+    "CoveError",
+    "EmbeddedCluster",
+    "Fork",
+    "StatusError",
+    "__version__",
+    "embedded",
+]
+
+_HOMES = {
+    "Client": "cove.client",
+    "CoveError": "cove.kube.status",
+    "EmbeddedCluster": "cove.engines.embedded",
+    "Fork": "cove.engines.embedded",
+    "StatusError": "cove.kube.status",
+    "embedded": "cove.engines.embedded",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'cove' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

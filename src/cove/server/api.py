@@ -44,7 +44,7 @@ class Config:
     """What a cluster is started with and keeps for life.
 
     ``clock`` gives aware UTC times; ``rng`` names generated objects, allocates ports and
-    addresses; ``server_address`` is host:port as clients reach it.
+    addresses.
     """
 
     service_subnet: IPv4Network | IPv6Network = field(
@@ -55,7 +55,6 @@ class Config:
     )
     enable_admission: frozenset[str] = frozenset()
     disable_admission: frozenset[str] = frozenset()
-    server_address: str = "127.0.0.1:6443"
     clock: Callable[[], datetime] = _utcnow
     rng: random.Random = field(default_factory=random.SystemRandom)
     issuer: str = "https://kubernetes.default.svc"
@@ -78,6 +77,8 @@ class Api:
         self.registry = registry
         self.identity = identity
         self.admission = admission
+        # host:port as clients reach the server; told by discovery once it is known.
+        self.server_address = ""
         self._second = ("", 0)
 
     def now(self) -> datetime:

@@ -12,6 +12,7 @@ import orjson
 from cove.kube import catalogue
 from cove.kube.catalogue import discovery
 from cove.kube.status import StatusError
+from cove.kube.version import KUBERNETES, MAJOR, MINOR
 from cove.server.api import encode
 from cove.server.negotiate import accept_plain
 from cove.server.registry import method_not_allowed, page_not_found
@@ -20,11 +21,7 @@ from cove.server.request import Request, Response
 if TYPE_CHECKING:
     from cove.server.api import Api
 
-__all__ = ["MINOR", "VERSION", "plain"]
-
-# The Kubernetes whose behaviour is imitated.
-VERSION = "v1.36.2"
-MINOR = "36"
+__all__ = ["plain"]
 
 TEXT = "text/plain; charset=utf-8"
 
@@ -91,13 +88,13 @@ async def _version(_api: Api, request: Request) -> Response:
     return _document(
         request,
         {
-            "major": "1",
+            "major": MAJOR,
             "minor": MINOR,
-            "emulationMajor": "1",
+            "emulationMajor": MAJOR,
             "emulationMinor": MINOR,
-            "minCompatibilityMajor": "1",
+            "minCompatibilityMajor": MAJOR,
             "minCompatibilityMinor": str(int(MINOR) - 1),
-            "gitVersion": f"{VERSION}+cove",
+            "gitVersion": f"{KUBERNETES}+cove",
             "gitCommit": "",
             "gitTreeState": "clean",
             "buildDate": "2026-01-01T00:00:00Z",
@@ -133,7 +130,7 @@ async def _oidc(api: Api, request: Request) -> Response:
         orjson.dumps(
             {
                 "issuer": issuer,
-                "jwks_uri": f"https://{api.config.server_address}/openid/v1/jwks",
+                "jwks_uri": f"https://{api.server_address}/openid/v1/jwks",
                 "response_types_supported": ["id_token"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": ["RS256"],
@@ -220,7 +217,7 @@ def _discovery(api: Api, request: Request, parts: list[str]) -> Response:
             )
             return Response(200, orjson.dumps(doc), AGGREGATED)
         if parts[0] == "api":
-            return _document(request, discovery.api_versions(api.config.server_address))
+            return _document(request, discovery.api_versions(api.server_address))
         return _document(request, discovery.api_group_list(extra))
     found = None
     if parts[0] == "api":

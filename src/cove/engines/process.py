@@ -1,0 +1,119 @@
+"""Clusters in the background: one process each, started, found and ended here.
+
+The process holds the lock of its cluster's folder as long as it lives; that is how it is
+found, and how a process that died is told from one that runs.  It says through a pipe
+when it is ready, or why it is not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+
+from cove.engines.home import ClusterFolder, Settings, UnknownClusterError, clusters
+from cove.kube.status import CoveError
+
+__all__ = ["StartError", "Started", "start", "stop"]
+
+LOG_LIMIT = 8 * 1024 * 1024
+
+
+class StartError(CoveError):
+    """The background process ended before it was ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A running cluster; ``already`` tells that it was running before."""
+
+    folder: ClusterFolder
+    pid: int
+    already: bool
+
+
+def start(name: str, settings: Settings) -> Started:
+    """Start the cluster's process and wait until it serves.
+
+    Raises :class:`StartError` with what the process said, InvalidNameError.
+    """
+    folder = ClusterFolder(name)
+    folder.create()
+    pid = folder.serving()
+    if pid is not None:
+        return Started(folder, pid, True)
+    read, write = os.pipe()
+    _trim(folder)
+    with open(folder.log, "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cove.engines.serve", name, str(write), settings.to_json()],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[write],
+            start_new_session=True,
+            cwd="/",
+        )
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        said = pipe.read().strip()
+    if said == "ready":
+        return Started(folder, process.pid, False)
+    process.wait()
+    if said == "taken":
+        other = folder.serving()
+        if other is not None:
+            return Started(folder, other, True)
+    raise StartError(said or f"the cluster's process ended at once; its log is {folder.log}")
+
+
+def _trim(folder: ClusterFolder) -> None:
+    """Start the log anew when it has become long; the last one is kept beside it."""
+    try:
+        if folder.log.stat().st_size > LOG_LIMIT:
+            folder.log.replace(folder.log.with_suffix(".log.1"))
+    except FileNotFoundError:
+        pass
+
+
+def stop(name: str, *, timeout: float = 15.0) -> bool:
+    """End the cluster's process and wait for its end; False if it was not running.
+
+    A process that does not end within ``timeout`` seconds is killed.  Raises
+    UnknownClusterError.
+    """
+    folder = ClusterFolder(name)
+    if not folder.path.is_dir():
+        raise UnknownClusterError(name, [c.name for c in clusters()])
+    pid = folder.serving()
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    if not _released(folder, timeout):
+        os.kill(pid, signal.SIGKILL)
+        _released(folder, timeout)
+    return True
+
+
+def _released(folder: ClusterFolder, timeout: float) -> bool:
+    """Wait until nobody holds the folder's lock."""
+    descriptor = os.open(folder.path / "lock", os.O_RDWR)
+
+    def wait() -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        except OSError:
+            return
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    waiter = threading.Thread(target=wait, name="cove-stop", daemon=True)
+    waiter.start()
+    waiter.join(timeout)
+    if waiter.is_alive():
+        return False
+    os.close(descriptor)
+    return True

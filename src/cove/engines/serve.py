@@ -1,0 +1,75 @@
+"""The background process of one cluster: ``python -m cove.engines.serve NAME FD SETTINGS``.
+
+It writes ``ready`` to the descriptor once it serves, or what went wrong; SIGTERM ends it
+cleanly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+
+from cove.engines.embedded import EmbeddedCluster
+from cove.engines.home import ClusterFolder, Settings
+from cove.kube.status import CoveError
+
+__all__ = ["main"]
+
+log = logging.getLogger("cove")
+
+
+async def _serve(folder: ClusterFolder, settings: Settings, ready: int) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with EmbeddedCluster(folder.name, settings, folder=folder) as cluster:
+        folder.save(settings)
+        folder.write("kubeconfig", cluster.kubeconfig.encode())
+        log.info("cluster %s serves on %s", folder.name, cluster.url)
+        # What was made so far lives as long as the process: never look at it again.
+        gc.collect()
+        gc.freeze()
+        _say(ready, "ready")
+        await stopping.wait()
+        log.info("cluster %s is stopping", folder.name)
+
+
+def _say(descriptor: int, text: str) -> None:
+    os.write(descriptor, text.encode())
+    os.close(descriptor)
+
+
+def main(name: str, ready: int, text: str) -> int:
+    """Run until told to stop; the exit code."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    folder = ClusterFolder(name)
+    lock = folder.acquire()
+    if lock is None:
+        _say(ready, "taken")
+        return 0
+    settings = Settings.from_json(text)
+    try:
+        try:
+            import uvloop
+
+            uvloop.run(_serve(folder, settings, ready))
+        except ImportError:
+            asyncio.run(_serve(folder, settings, ready))
+    except CoveError as e:
+        log.error("%s", e)
+        _say(ready, str(e))
+        return 1
+    finally:
+        os.close(lock)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
