@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+from cove.server.bootstrap import _flowcontrol, _rbac
 from cove.server.bootstrap._seed import seed
 
 if TYPE_CHECKING:
@@ -12,11 +14,111 @@ if TYPE_CHECKING:
 __all__ = ["bootstrap"]
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+FLOW = ("flowcontrol.apiserver.k8s.io", "v1")
+RBAC = (_rbac.GROUP, "v1")
+
+Made = tuple[str, str, str, dict[str, Any]]
+
+
+def _priority_class(name: str, value: int, description: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "value": value, "description": description}
+
+
+def _objects(api: Api) -> Iterator[Made]:
+    for name in NAMESPACES:
+        yield "", "v1", "namespaces", {"metadata": {"name": name}}
+    for doc in (
+        _priority_class(
+            "system-node-critical",
+            2000001000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        _priority_class(
+            "system-cluster-critical",
+            2000000000,
+            "Used for system critical pods that must run in the cluster, but can be moved to "
+            "another node if necessary.",
+        ),
+    ):
+        yield "scheduling.k8s.io", "v1", "priorityclasses", doc
+    for doc in _flowcontrol.priority_levels():
+        yield *FLOW, "prioritylevelconfigurations", doc
+    for doc in _flowcontrol.flow_schemas():
+        yield *FLOW, "flowschemas", doc
+    for doc in _rbac.cluster_roles():
+        yield *RBAC, "clusterroles", doc
+    for doc in _rbac.cluster_bindings():
+        yield *RBAC, "clusterrolebindings", doc
+    for doc in _rbac.local_roles():
+        yield *RBAC, "roles", doc
+    for doc in _rbac.local_bindings():
+        yield *RBAC, "rolebindings", doc
+    yield (
+        "networking.k8s.io",
+        "v1",
+        "servicecidrs",
+        {
+            "metadata": {
+                "name": "kubernetes",
+                "finalizers": ["networking.k8s.io/service-cidr-finalizer"],
+            },
+            "spec": {"cidrs": [str(api.config.service_subnet)]},
+            "status": {
+                "conditions": [
+                    {
+                        "type": "Ready",
+                        "status": "True",
+                        "lastTransitionTime": api.timestamp(),
+                        "reason": "",
+                        "message": "Kubernetes Service CIDR is ready",
+                    }
+                ]
+            },
+        },
+    )
 
 
 def bootstrap(api: Api) -> None:
     """Fill an empty store; objects that are there already stay as they are."""
     state = api.store.state
-    for name in NAMESPACES:
-        if state.get("namespaces", "", name) is None:
-            seed(api, "", "v1", "namespaces", {"metadata": {"name": name}})
+    for group, version, plural, doc in _objects(api):
+        meta = doc["metadata"]
+        storage = f"{plural}.{group}" if group else plural
+        if state.get(storage, meta.get("namespace", ""), meta["name"]) is None:
+            seed(api, group, version, plural, doc)
+    _kubernetes_service(api)
+
+
+def _kubernetes_service(api: Api) -> None:
+    """The service at the first address of the subnet, by which pods reach the API."""
+    if api.store.state.get("services", "default", "kubernetes") is not None:
+        return
+    endpoint = api.registry.builtin("", "v1", "services")
+    assert endpoint is not None
+    address = str(next(api.config.service_subnet.hosts()))
+    from cove.server.hooks.services import take_address
+
+    meta = {"name": "kubernetes", "namespace": "default"}
+    take_address(api, address, meta)
+    seed(
+        api,
+        "",
+        "v1",
+        "services",
+        {
+            "metadata": {
+                **meta,
+                "labels": {"component": "apiserver", "provider": "kubernetes"},
+            },
+            "spec": {
+                "type": "ClusterIP",
+                "clusterIP": address,
+                "clusterIPs": [address],
+                "ipFamilies": [f"IPv{api.config.service_subnet.version}"],
+                "ipFamilyPolicy": "SingleStack",
+                "sessionAffinity": "None",
+                "internalTrafficPolicy": "Cluster",
+                "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": 6443}],
+            },
+        },
+    )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cove.server.api import Api
     from cove.server.endpoint import Endpoint
 
-__all__ = ["ServiceHook"]
+__all__ = ["ServiceHook", "take_address"]
 
 ADDRESSES = "ipaddresses.networking.k8s.io"
 NODE_PORTS = range(30000, 32768)
@@ -114,7 +114,7 @@ class ServiceHook(Hook):
         created = []
         for address in wanted:
             if address not in had and not dry_run:
-                _take_address(api, address, meta)
+                take_address(api, address, meta)
                 created.append(address)
         return created
 
@@ -275,7 +275,8 @@ def _free_address(api: Api, meta: Obj) -> str:
     )
 
 
-def _take_address(api: Api, address: str, meta: Obj) -> None:
+def take_address(api: Api, address: str, meta: Obj) -> None:
+    """Store the IPAddress object that says whose the address is."""
     from cove.server.bootstrap import seed
 
     seed(

@@ -249,6 +249,8 @@ def _rules(api: Api, request: Request, doc: Obj) -> None:
             others.append(
                 {key: list(rule[key]) for key in ("verbs", "nonResourceURLs") if rule.get(key)}
             )
+    # The answer repeats nothing of the question.
+    doc["metadata"], doc["spec"] = {}, {}
     doc["status"] = {
         "resourceRules": resources,
         "nonResourceRules": others,

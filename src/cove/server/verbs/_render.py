@@ -157,7 +157,10 @@ def table(
         "apiVersion": f"meta.k8s.io/{version}",
         "metadata": meta,
         "columnDefinitions": column_definitions(endpoint) if columns else None,
-        "rows": [row(api, endpoint, obj, include, version) for obj in objects],
+        # Kinds without a printer of their own are listed by another path, which tells no
+        # rows as null.
+        "rows": [row(api, endpoint, obj, include, version) for obj in objects]
+        or (None if endpoint.columns()[-1].name == "Created At" else []),
     }
 
 
