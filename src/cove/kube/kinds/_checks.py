@@ -15,7 +15,7 @@ from typing import Any
 from cove.kube import field_errors as fe
 from cove.kube import names
 from cove.kube.field_errors import FieldError
-from cove.kube.kinds._gojson import internal
+from cove.kube.kinds._gojson import internal, ordered
 from cove.kube.labels import validate_document
 
 __all__ = [
@@ -65,7 +65,7 @@ def name_errors(errors: Errors, path: str, value: str, check: Callable[[str], li
 def immutable(errors: Errors, path: str, new: Any, old: Any, type_name: str = "") -> None:
     """A field that must stay; ``type_name`` is the internal Go type it is told as."""
     if new != old:
-        shown = internal(type_name, new) if type_name and new is not None else new
+        shown = internal(type_name, new) if type_name and new is not None else ordered(new)
         errors.append(fe.invalid(path, shown, IMMUTABLE))
 
 

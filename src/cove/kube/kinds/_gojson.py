@@ -19,7 +19,7 @@ from typing import Any
 
 from cove.kube.kinds._data import load
 
-__all__ = ["diff", "internal"]
+__all__ = ["diff", "internal", "ordered"]
 
 _ZERO = {"s": "", "i": 0, "b": False, "q": "0", "I": 0, "t": None}
 _HOST_FIELDS = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers")
@@ -42,14 +42,28 @@ def _value(type_: str, doc: Any) -> Any:
     if type_ in _ZERO:
         return _ZERO[type_] if doc is None else doc
     if type_ == "j":
-        return {} if doc is None else doc
+        return ordered({} if doc is None else doc)
     if type_ == "m":
         return _metadata(doc or {})
     return _struct(type_, doc or {})
 
 
+_SELECTOR = ("matchLabels", "matchExpressions", "key", "operator", "values")
+
+
+def ordered(doc: Any) -> Any:
+    """Maps by key and LabelSelectors by field, as encoding/json writes them."""
+    if isinstance(doc, dict):
+        if doc.keys() <= {*_SELECTOR}:
+            return {key: ordered(doc[key]) for key in _SELECTOR if key in doc}
+        return {key: ordered(doc[key]) for key in sorted(doc)}
+    if isinstance(doc, list):
+        return [ordered(item) for item in doc]
+    return doc
+
+
 def _metadata(doc: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in doc.items() if v not in (None, "", {}, [])}
+    return {k: ordered(v) for k, v in doc.items() if v not in (None, "", {}, [])}
 
 
 def _struct(name: str, doc: Mapping[str, Any]) -> dict[str, Any]:

@@ -345,7 +345,7 @@ def to_v2(obj: Obj) -> Obj:
         metrics.append(metric)
     others = _json(annotations, _METRICS)
     if isinstance(others, list):
-        metrics += [_metric_to_v2(m) for m in others if isinstance(m, dict)]
+        metrics = [_metric_to_v2(m) for m in others if isinstance(m, dict)] + metrics
     spec["metrics"] = metrics or [default_metric()]
     behavior = _json(annotations, _BEHAVIOR)
     if isinstance(behavior, dict):

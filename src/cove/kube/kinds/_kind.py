@@ -65,6 +65,11 @@ class Kind:
     # What a deletion that says nothing about dependents does with them: "Background" or "Orphan".
     default_policy: str = "Background"
 
+    # The group that field errors name; None: the group the object was written in.
+    told_group: str | None = None
+    # Annotations that only the versioned form has: Tables and PartialObjectMetadata lack them.
+    versioned_annotations: Sequence[str] = ()
+
     # Field selectors beyond metadata.name and metadata.namespace: label → value of the object.
     selectable: Mapping[str, Callable[[Obj], str]] = {}
 
@@ -74,6 +79,17 @@ class Kind:
         from cove.kube.kinds._table import columns
 
         return columns(self.group, self.kind)
+
+    @property
+    def has_printer(self) -> bool:
+        """Whether the kind has columns of its own; Tables of the others have null for no rows."""
+        from cove.kube.kinds._table import has_columns
+
+        return has_columns(self.group, self.kind)
+
+    def index_fields(self, obj: Obj) -> Mapping[str, str]:
+        """Every value a field selector may ask of the object, in any group that shows it."""
+        return {label: value(obj) for label, value in self.selectable.items()}
 
     def default(self, obj: Obj) -> None:
         """Fill in what a client may leave out (versioned defaulting)."""
@@ -130,6 +146,10 @@ class Kind:
         """What is wrong with an updated object, metadata excepted."""
         return []
 
+    def validate_patch(self, obj: Obj, old: Obj) -> list[FieldError]:
+        """What is wrong with an object that a JSON, merge or strategic patch updated."""
+        return self.validate_update(obj, old)
+
     def validate_status(self, obj: Obj, old: Obj) -> list[FieldError]:
         """What is wrong with a new status."""
         return []
@@ -178,6 +198,14 @@ class Kind:
     def row_conditions(self, obj: Obj) -> list[Obj]:
         """What a row says about the object as a whole: completed pods; usually nothing."""
         return []
+
+
+def keep_metadata(obj: Obj, old: Obj) -> None:
+    """Put the old metadata back, but for the resourceVersion and managedFields."""
+    meta = obj["metadata"]
+    for key in meta.keys() | old["metadata"].keys():
+        if key not in ("resourceVersion", "managedFields"):
+            keep(meta, old["metadata"], key)
 
 
 def keep(obj: Obj, old: Obj, key: str) -> None:

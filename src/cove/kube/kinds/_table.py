@@ -11,7 +11,7 @@ from cove.kube.kinds._data import load
 from cove.kube.kinds._kind import Column
 from cove.kube.times import human_duration, parse_time
 
-__all__ = ["age", "bool_text", "columns", "containers", "format_labels", "since"]
+__all__ = ["age", "bool_text", "columns", "containers", "format_labels", "has_columns", "since"]
 
 _NAME = 0
 _CREATED = (
@@ -21,6 +21,11 @@ _CREATED = (
     "system. Read-only. Null for lists. More info: "
     "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"
 )
+
+
+def has_columns(group: str, kind: str) -> bool:
+    """Whether ``columns.json`` knows the kind."""
+    return f"{group}/{kind}" in load("columns.json")["kinds"]
 
 
 @cache

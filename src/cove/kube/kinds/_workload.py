@@ -8,6 +8,7 @@ from cove.kube import field_errors as fe
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds import _podspec
 from cove.kube.kinds._checks import selector
+from cove.kube.kinds._gojson import ordered
 from cove.kube.kinds._kind import Kind, Obj
 from cove.kube.kinds._table import containers
 from cove.kube.labels import SelectorError, format_document, from_document
@@ -94,7 +95,7 @@ def check_template(
             errors.append(
                 fe.invalid(
                     f"{at}.metadata.labels",
-                    labels or None,
+                    ordered(labels) or None,
                     "`selector` does not match template `labels`",
                 )
             )

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from collections.abc import Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 from cove.kube import field_errors as fe
 from cove.kube.field_errors import FieldError
+from cove.kube.kinds._clock import now_text
 from cove.kube.kinds._gojson import diff
 from cove.kube.kinds._kind import Kind, Obj, keep
 from cove.kube.kinds._podspec.volumes import signer_name
@@ -90,7 +92,6 @@ class CertificateSigningRequest(Kind):
 
     status = True
     empty_status = MappingProxyType({})
-    status_keeps = ("labels", "annotations")
     selectable = MappingProxyType(
         {"spec.signerName": lambda o: (o.get("spec") or {}).get("signerName") or ""}
     )
@@ -102,14 +103,20 @@ class CertificateSigningRequest(Kind):
         super().prepare_update(obj, old)
         keep(obj, old, "spec")
 
+    def reset_fields(self, subresource: str) -> Sequence[str]:
+        return ("spec", "status")
+
+    def prepare_status(self, obj: Obj, old: Obj) -> None:
+        super().prepare_status(obj, old)
+        _stamp(obj, old)
+
     def prepare_approval(self, obj: Obj, old: Obj) -> None:
-        """A write to the approval subresource: only conditions, in and out Approved and Denied."""
+        """A write to the approval subresource: of the status only conditions change."""
         keep(obj, old, "spec")
-        for key in self.status_keeps:
-            keep(obj["metadata"], old["metadata"], key)
         new = obj.get("status") or {}
         obj["status"] = {**(old.get("status") or {})}
         keep(obj["status"], new, "conditions")
+        _stamp(obj, old)
 
     def validate_create(self, obj: Obj) -> list[FieldError]:
         errors: Errors = []
@@ -187,6 +194,19 @@ class CertificateSigningRequest(Kind):
             "<none>" if seconds is None else human_duration(seconds),
             state,
         ]
+
+
+def _stamp(obj: Obj, old: Obj) -> None:
+    """Conditions get the times that their writer left out."""
+    now = now_text()
+    before = {c.get("type"): c for c in (old.get("status") or {}).get("conditions") or ()}
+    for condition in (obj.get("status") or {}).get("conditions") or ():
+        if not condition.get("lastUpdateTime"):
+            condition["lastUpdateTime"] = now
+        if not condition.get("lastTransitionTime"):
+            known = before.get(condition.get("type")) or {}
+            same = known.get("status") == condition.get("status")
+            condition["lastTransitionTime"] = (same and known.get("lastTransitionTime")) or now
 
 
 def _conditions(obj: Obj) -> Errors:

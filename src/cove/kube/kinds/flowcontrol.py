@@ -5,6 +5,7 @@ Source: https://kubernetes.io/docs/concepts/cluster-administration/flow-control/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +14,7 @@ from cove.kube import field_errors as fe
 from cove.kube import names
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds._checks import name_errors
-from cove.kube.kinds._kind import Kind, Obj
+from cove.kube.kinds._kind import Kind, Obj, keep_metadata
 from cove.kube.kinds._table import age
 
 __all__ = ["FlowSchema", "PriorityLevelConfiguration"]
@@ -154,12 +155,21 @@ def _url_problem(url: str) -> str:
     return ""
 
 
-class FlowSchema(Kind):
-    """Which requests share a queue."""
-
+class _FlowKind(Kind):
     generation = True
     status = True
     empty_status = MappingProxyType({})
+
+    def prepare_status(self, obj: Obj, old: Obj) -> None:
+        super().prepare_status(obj, old)
+        keep_metadata(obj, old)
+
+    def reset_fields(self, subresource: str) -> Sequence[str]:
+        return ("metadata", "spec") if subresource == "status" else ("status",)
+
+
+class FlowSchema(_FlowKind):
+    """Which requests share a queue."""
 
     def default(self, obj: Obj) -> None:
         spec = obj.setdefault("spec", {})
@@ -230,12 +240,8 @@ class FlowSchema(Kind):
         ]
 
 
-class PriorityLevelConfiguration(Kind):
+class PriorityLevelConfiguration(_FlowKind):
     """How much of the server a class of requests may have."""
-
-    generation = True
-    status = True
-    empty_status = MappingProxyType({})
 
     def default(self, obj: Obj) -> None:
         spec = obj.get("spec") or {}

@@ -6,7 +6,7 @@ Source: https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +15,7 @@ from cove.kube import names
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds._cel import check_expression
 from cove.kube.kinds._checks import IMMUTABLE, immutable, name_errors
+from cove.kube.kinds._clock import now_text
 from cove.kube.kinds._gojson import internal
 from cove.kube.kinds._kind import Kind, Obj, keep
 from cove.kube.kinds._podspec.affinity import node_selector
@@ -389,7 +390,7 @@ class ResourceSlice(Kind):
         for device in (obj.get("spec") or {}).get("devices") or ():
             for taint in device.get("taints") or ():
                 if taint.get("timeAdded") is None:
-                    taint["timeAdded"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                    taint["timeAdded"] = now_text()
 
     def validate_create(self, obj: Obj) -> list[FieldError]:
         errors: Errors = []

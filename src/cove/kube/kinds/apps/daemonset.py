@@ -30,6 +30,8 @@ _COUNTS = (
 class DaemonSet(Workload):
     """A pod on every node that fits."""
 
+    versioned_annotations = (_GENERATION,)
+
     empty_status = MappingProxyType(dict.fromkeys(_COUNTS, 0))
 
     def default_own(self, spec: Obj) -> None:
@@ -47,18 +49,23 @@ class DaemonSet(Workload):
         if spec.get("revisionHistoryLimit") is None:
             spec["revisionHistoryLimit"] = 10
 
+    def default(self, obj: Obj) -> None:
+        super().default(obj)
+        # The internal type keeps the number in its spec; the versioned one shows it here.
+        self._set_template_generation(obj, self._template_generation(obj))
+
     def prepare_create(self, obj: Obj) -> None:
         super().prepare_create(obj)
         self._set_template_generation(obj, 1)
 
     @staticmethod
     def _set_template_generation(obj: Obj, generation: int) -> None:
-        meta = obj["metadata"]
+        meta = obj.setdefault("metadata", {})
         meta["annotations"] = {**(meta.get("annotations") or {}), _GENERATION: str(generation)}
 
     @staticmethod
     def _template_generation(obj: Obj) -> int:
-        text = (obj["metadata"].get("annotations") or {}).get(_GENERATION, "0")
+        text = (obj.get("metadata", {}).get("annotations") or {}).get(_GENERATION, "0")
         return int(text) if text.lstrip("-").isdigit() else 0
 
     def prepare_update(self, obj: Obj, old: Obj) -> None:
@@ -133,7 +140,7 @@ class DaemonSet(Workload):
     def validate_update(self, obj: Obj, old: Obj) -> list[FieldError]:
         errors: list[FieldError] = []
         immutable(errors, "spec.selector", obj["spec"].get("selector"), old["spec"].get("selector"))
-        return self.validate_create(obj) + errors
+        return errors + self.validate_create(obj)
 
     def validate_status(self, obj: Obj, old: Obj) -> list[FieldError]:
         errors: list[FieldError] = []

@@ -11,6 +11,7 @@ from cove.kube import names
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds._checks import immutable, non_negative
 from cove.kube.kinds._checks import selector as check_selector
+from cove.kube.kinds._gojson import internal
 from cove.kube.kinds._kind import Obj
 from cove.kube.kinds._table import age, containers
 from cove.kube.kinds._workload import Workload, check_template, replica_counts
@@ -141,7 +142,11 @@ class Deployment(Workload):
             percent_at_most_100(errors, f"{path}.maxUnavailable", unavailable)
         else:
             errors.append(
-                fe.not_supported("spec.strategy.type", kind, ("Recreate", "RollingUpdate"))
+                fe.not_supported(
+                    "spec.strategy",
+                    internal("apps.DeploymentStrategy", strategy),
+                    ("Recreate", "RollingUpdate"),
+                )
             )
 
     def validate_update(self, obj: Obj, old: Obj) -> list[FieldError]:

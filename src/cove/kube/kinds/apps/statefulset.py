@@ -70,6 +70,14 @@ class StatefulSet(Workload):
             if not status.get("phase"):
                 status["phase"] = "Pending"
 
+    def prepare_create(self, obj: Obj) -> None:
+        _drop_max_unavailable(obj, None)
+        super().prepare_create(obj)
+
+    def prepare_update(self, obj: Obj, old: Obj) -> None:
+        _drop_max_unavailable(obj, old)
+        super().prepare_update(obj, old)
+
     def validate_name(self, name: str) -> list[str]:
         return names.is_dns1123_label(name)
 
@@ -227,3 +235,14 @@ class StatefulSet(Workload):
             age(obj, now),
             *containers((self.template(obj).get("spec") or {}).get("containers")),
         ]
+
+
+def _rolling(obj: Obj | None) -> Obj:
+    spec = (obj or {}).get("spec") or {}
+    return (spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
+
+
+def _drop_max_unavailable(obj: Obj, old: Obj | None) -> None:
+    """The field is behind a gate (KEP-961) that is off: it goes unless it was there before."""
+    if _rolling(old).get("maxUnavailable") is None:
+        _rolling(obj).pop("maxUnavailable", None)

@@ -13,6 +13,7 @@ from cove.kube import names
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds import _podspec
 from cove.kube.kinds._checks import non_negative
+from cove.kube.kinds._gojson import ordered
 from cove.kube.kinds._kind import Kind, Obj
 from cove.kube.kinds._table import age, bool_text, containers, since
 from cove.kube.kinds.batch._cron import schedule_problem
@@ -95,6 +96,14 @@ class CronJob(Kind):
         job = (spec.get("jobTemplate") or {}).get("spec") or {}
         path = "spec.jobTemplate.spec"
         validate_job_spec(errors, path, job)
+        if job.get("selector") is not None:
+            errors.append(
+                fe.invalid(
+                    f"{path}.selector",
+                    ordered(job["selector"]),
+                    "`selector` will be auto-generated",
+                )
+            )
         if job.get("manualSelector"):
             errors.append(fe.not_supported(f"{path}.manualSelector", True, ("nil", "false")))
         for key in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):

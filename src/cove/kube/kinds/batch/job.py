@@ -13,7 +13,7 @@ from cove.kube.field_errors import FieldError
 from cove.kube.kinds import _podspec
 from cove.kube.kinds._checks import immutable, name_errors, non_negative
 from cove.kube.kinds._checks import selector as check_selector
-from cove.kube.kinds._gojson import internal
+from cove.kube.kinds._gojson import internal, ordered
 from cove.kube.kinds._kind import Obj, keep
 from cove.kube.kinds._table import age
 from cove.kube.kinds._workload import Workload
@@ -100,9 +100,10 @@ class Job(Workload):
         return errors
 
     def validate_update(self, obj: Obj, old: Obj) -> list[FieldError]:
-        errors: Errors = []
+        # Upstream judges the whole job, then its spec once more as part of the update.
+        errors = self.validate_create(obj)
         spec, before = obj["spec"], old["spec"]
-        validate_job_spec(errors, "spec", spec, job=obj, old=old)
+        validate_job_spec(errors, "spec", spec, job=obj)
         _completions_kept(errors, spec, before)
         immutable(errors, "spec.selector", spec.get("selector"), before.get("selector"))
         _template_kept(errors, obj, old)
@@ -198,10 +199,14 @@ def _generate_selector(obj: Obj) -> None:
         return
     meta = template.setdefault("metadata", {})
     labels = dict(meta.get("labels") or {})
+    # A job without labels of its own has its template's: the generated ones as well.
+    shared = (obj["metadata"].get("labels") or {}) == labels
     uid, name = obj["metadata"].get("uid") or "", obj["metadata"].get("name") or ""
     for key, value in ((_OLD_NAME, name), (_NAME, name), (_OLD_UID, uid), (_UID, uid)):
         labels.setdefault(key, value)
     meta["labels"] = labels
+    if shared:
+        obj["metadata"]["labels"] = dict(labels)
     selector = dict(spec.get("selector") or {})
     match = dict(selector.get("matchLabels") or {})
     match.setdefault(_UID, uid)
@@ -229,17 +234,13 @@ def _validate_generated(errors: Errors, obj: Obj) -> None:
     old_wanted = {"matchLabels": {_OLD_UID: uid}}
     if spec["selector"] not in (wanted, old_wanted):
         errors.append(
-            fe.invalid("spec.selector", spec["selector"], "`selector` not auto-generated")
+            fe.invalid("spec.selector", ordered(spec["selector"]), "`selector` not auto-generated")
         )
 
 
-def validate_job_spec(
-    errors: Errors, path: str, spec: Obj, *, job: Obj | None = None, old: Obj | None = None
-) -> None:
+def validate_job_spec(errors: Errors, path: str, spec: Obj, *, job: Obj | None = None) -> None:
     """A JobSpec; ``job`` is None in a CronJob's template."""
     template = spec.get("template") or {}
-    if old is not None and job is not None:
-        _validate_generated(errors, job)
     for key in (
         "parallelism",
         "completions",
@@ -312,7 +313,7 @@ def validate_job_spec(
         errors.append(
             fe.invalid(
                 f"{path}.template.metadata.labels",
-                labels or None,
+                ordered(labels) or None,
                 "`selector` does not match template `labels`",
             )
         )

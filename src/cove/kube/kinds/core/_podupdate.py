@@ -11,7 +11,7 @@ from cove.kube import field_errors as fe
 from cove.kube import names
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds._gojson import diff
-from cove.kube.kinds._kind import Obj, keep
+from cove.kube.kinds._kind import Obj, keep, keep_metadata
 from cove.kube.kinds._podspec.affinity import validate_tolerations
 from cove.kube.kinds._podspec.spec import APP_ARMOR, MIRROR
 from cove.kube.kinds.core._qos import qos_class
@@ -20,7 +20,6 @@ __all__ = [
     "annotation_updates",
     "ephemeral_update",
     "keep_all_but_ephemeral",
-    "keep_metadata",
     "resize",
     "spec_update",
 ]
@@ -203,14 +202,6 @@ def spec_update(errors: Errors, new: Obj, old: Obj) -> None:
                 "spec", f"pod updates may not change fields other than {_UPDATABLE}\n{shown}"
             )
         )
-
-
-def keep_metadata(obj: Obj, old: Obj) -> None:
-    """Put the old metadata back, but for the resourceVersion and managedFields."""
-    meta = obj["metadata"]
-    for key in meta.keys() | old["metadata"].keys():
-        if key not in ("resourceVersion", "managedFields"):
-            keep(meta, old["metadata"], key)
 
 
 def keep_all_but_ephemeral(obj: Obj, old: Obj) -> None:

@@ -67,6 +67,7 @@ class Event(Kind):
 
     allow_create_on_update = True
     storage_version = "v1"
+    told_group = ""
 
     @property
     def selectable(self) -> dict[str, Callable[[Obj], str]]:  # type: ignore[override]  # by group
@@ -79,6 +80,23 @@ class Event(Kind):
         else:
             labels |= {"reportingComponent": _get("reportingComponent"), "source": _source}
         return labels
+
+    def index_fields(self, obj: Obj) -> dict[str, str]:
+        holders = ("involvedObject", "regarding")
+        labels = {f"{h}.{k}": _object(k)(obj) for h in holders for k in _OBJECT_KEYS}
+        component = _get("reportingComponent")(obj)
+        return labels | {
+            "reason": _get("reason")(obj),
+            "type": _get("type")(obj),
+            "reportingComponent": component,
+            "reportingController": component,
+            "source": _source(obj),
+        }
+
+    def validate_name(self, name: str) -> list[str]:
+        if self.group == "events.k8s.io":
+            return names.is_dns1123_subdomain(name)
+        return names.is_path_segment_name(name)
 
     def convert(self, obj: Obj, api_version: str) -> Obj:
         if obj.get("apiVersion") == api_version:
@@ -219,6 +237,8 @@ _FIXED = (
     "firstTimestamp",
     "lastTimestamp",
     "count",
+    # Upstream asks for it twice and tells it twice.
+    "reason",
     "type",
     "eventTime",
     "action",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from cove.kube import field_errors as fe
 from cove.kube import names
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds._checks import immutable, name_errors
+from cove.kube.kinds._clock import now_text
 from cove.kube.kinds._gojson import diff, internal
 from cove.kube.kinds._kind import Kind, Obj
 from cove.kube.kinds._podspec import volumes
@@ -228,12 +229,17 @@ class PersistentVolume(Kind):
             default_resources({"limits": spec["capacity"]})
 
     def prepare_create(self, obj: Obj) -> None:
-
-        obj["status"] = {"phase": "Pending"}
+        # The moment of its birth is that of its first phase.
         created = obj["metadata"].get("creationTimestamp")
-        obj["status"]["lastPhaseTransitionTime"] = created or datetime.now(UTC).strftime(
-            "%Y-%m-%dT%H:%M:%SZ"
-        )
+        obj["status"] = {"phase": "Pending", "lastPhaseTransitionTime": created or now_text()}
+
+    def prepare_status(self, obj: Obj, old: Obj) -> None:
+        super().prepare_status(obj, old)
+        status, before = obj.setdefault("status", {}), old.get("status") or {}
+        moved = before.get("lastPhaseTransitionTime")
+        if status.get("phase") != before.get("phase"):
+            if status.get("lastPhaseTransitionTime") in (None, moved):
+                status["lastPhaseTransitionTime"] = now_text()
 
     def validate_create(self, obj: Obj) -> list[FieldError]:
         errors: Errors = []

@@ -9,7 +9,7 @@ from typing import Any
 from cove.kube import field_errors as fe
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds import _podspec
-from cove.kube.kinds._kind import Kind, Obj, keep
+from cove.kube.kinds._kind import Kind, Obj, keep, keep_metadata
 from cove.kube.kinds._podspec.containers import trimmed_image
 from cove.kube.kinds._table import since
 from cove.kube.kinds.core import _podupdate, _qos
@@ -31,8 +31,8 @@ def _text(*path: str) -> Any:
     return read
 
 
-def _pod_ips(obj: Obj) -> str:
-    return ",".join(i.get("ip") or "" for i in (obj.get("status") or {}).get("podIPs") or ())
+def _nothing(_obj: Obj) -> str:
+    return ""
 
 
 def _host_network(obj: Obj) -> str:
@@ -55,7 +55,8 @@ class Pod(Kind):
             "spec.hostNetwork": _host_network,
             "status.phase": _text("status", "phase"),
             "status.podIP": _text("status", "podIP"),
-            "status.podIPs": _pod_ips,
+            # Known upstream, and never filled in.
+            "status.podIPs": _nothing,
             "status.nominatedNodeName": _text("status", "nominatedNodeName"),
         }
     )
@@ -179,7 +180,7 @@ class Pod(Kind):
 
     def prepare_resize(self, obj: Obj, old: Obj) -> None:
         """A write to the resize subresource: metadata but for managedFields stays."""
-        _podupdate.keep_metadata(obj, old)
+        keep_metadata(obj, old)
         self.prepare_update(obj, old)
 
     def validate_resize(self, obj: Obj, old: Obj) -> list[FieldError]:

@@ -10,6 +10,7 @@ from cove.kube import field_errors as fe
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds import _podspec
 from cove.kube.kinds._checks import non_negative
+from cove.kube.kinds._gojson import ordered
 from cove.kube.kinds._kind import Obj
 from cove.kube.kinds._table import age, containers, format_labels
 from cove.kube.kinds._workload import Workload, replica_counts
@@ -58,7 +59,7 @@ class ReplicationController(Workload):
             errors.append(
                 fe.invalid(
                     "spec.template.metadata.labels",
-                    labels or None,
+                    ordered(labels) or None,
                     "`selector` does not match template `labels`",
                 )
             )

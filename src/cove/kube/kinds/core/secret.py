@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode, b64encode
 from datetime import datetime
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from cove.kube.field_errors import FieldError
 from cove.kube.kinds._checks import immutable
 from cove.kube.kinds._kind import Kind, Obj
 from cove.kube.kinds._table import age
+from cove.kube.kinds.core._gojsonerror import object_problem
 from cove.kube.kinds.core.configmap import LIMIT, immutable_data
 
 __all__ = ["Secret"]
@@ -23,32 +23,6 @@ _JSON = {
     "kubernetes.io/dockercfg": ".dockercfg",
     "kubernetes.io/dockerconfigjson": ".dockerconfigjson",
 }
-
-
-def _json_error(text: bytes) -> str:
-    """What encoding/json says about a text that is no JSON object, near enough; "" if it is one."""
-    stripped = text.strip()
-    if not stripped:
-        return "unexpected end of JSON input"
-    try:
-        value = json.loads(stripped)
-    except ValueError as e:
-        position = getattr(e, "pos", 0)
-        if position >= len(stripped):
-            return "unexpected end of JSON input"
-        char = chr(stripped[position])
-        where = "looking for beginning of value" if position == 0 else "after object key:value pair"
-        if (
-            stripped[:1] == b"{"
-            and position > 0
-            and getattr(e, "msg", "").startswith("Expecting property")
-        ):
-            where = "looking for beginning of object key string"
-        return f"invalid character {char!r} {where}"
-    if isinstance(value, dict) or value is None:
-        return ""
-    kind = {bool: "bool", str: "string", list: "array"}.get(type(value), "number")
-    return f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
 
 
 class Secret(Kind):
@@ -82,7 +56,7 @@ class Secret(Kind):
             key = _JSON[kind]
             if key not in data:
                 errors.append(fe.required(f"data[{key}]"))
-            elif problem := _json_error(b64decode(data[key] or "")):
+            elif problem := object_problem(b64decode(data[key] or "")):
                 errors.append(fe.invalid(f"data[{key}]", "<secret contents redacted>", problem))
         elif kind == "kubernetes.io/basic-auth":
             if "username" not in data and "password" not in data:

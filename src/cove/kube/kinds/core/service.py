@@ -123,7 +123,8 @@ def release(spec: Obj, old: Obj) -> None:
         for key in ("ipFamilies", "ipFamilyPolicy"):
             if spec.get(key) == old.get(key):
                 spec.pop(key, None)
-    if needs_node_port(old) and not needs_node_port(spec):
+    node_port_types = ("NodePort", "LoadBalancer")
+    if old.get("type") in node_port_types and spec.get("type") not in node_port_types:
         before = {p.get("nodePort") for p in old.get("ports") or ()}
         if all(p.get("nodePort") in before for p in spec.get("ports") or () if p.get("nodePort")):
             for item in spec.get("ports") or ():
@@ -131,6 +132,7 @@ def release(spec: Obj, old: Obj) -> None:
     for needs, key in (
         (needs_health_port, "healthCheckNodePort"),
         (externally_accessible, "externalTrafficPolicy"),
+        (needs_cluster_ip, "internalTrafficPolicy"),
         (lambda s: s.get("type") == "LoadBalancer", "allocateLoadBalancerNodePorts"),
         (lambda s: s.get("type") == "LoadBalancer", "loadBalancerClass"),
     ):

@@ -17,4 +17,4 @@ class ServiceAccount(Kind):
     returns_deleted = True
 
     def row(self, obj: Obj, now: datetime) -> list[Any]:
-        return [obj["metadata"].get("name", ""), len(obj.get("secrets") or ()), age(obj, now)]
+        return [obj["metadata"].get("name", ""), age(obj, now)]

@@ -19,6 +19,9 @@ __all__ = ["CSIDriver", "CSINode", "CSIStorageCapacity"]
 
 Errors = list[FieldError]
 _MOVING = (
+    "podInfoOnMount",
+    "storageCapacity",
+    "fsGroupPolicy",
     "tokenRequests",
     "requiresRepublish",
     "seLinuxMount",
