@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from cove.kube import catalogue
 from cove.kube import status as st
-from cove.kube.catalogue import codec
+from cove.kube.catalogue import codec, protobuf
 from cove.kube.catalogue._text import TextError
 from cove.kube.kinds._kind import Obj
 from cove.server.endpoint import Endpoint
@@ -39,11 +39,15 @@ def parse(request: Request, kind: str) -> Parsed:
         if media == "application/yaml":
             doc, problems = codec.load_yaml(body)
             return Parsed(doc, None, problems)
+        if media == "application/vnd.kubernetes.protobuf":
+            return Parsed(protobuf.decode(body), None, ())
     except TextError as e:
         why = str(e)
         if media == "application/json":
             why = f"couldn't get version/kind; json parse error: {why}"
         raise st.bad_request(codec.unrecognized(kind, why, body)) from e
+    except protobuf.ProtobufError as e:
+        raise st.bad_request(codec.unrecognized(kind, str(e), body)) from e
     raise st.unsupported_media_type(
         "the body of the request was in an unknown format - accepted media types "
         f"include: {MEDIA_TYPES}"

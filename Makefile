@@ -1,0 +1,47 @@
+# Every target sets up what it needs: a .venv from PyPI, nothing of the user's.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: setup demo test lint bench docs parity fuzz clean format
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cove needs Python 3.11 or later; make PYTHON=python3.12 ... chooses one")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+# A cluster, an application, a chart and a custom resource; KEEP=1 leaves it up.
+demo: $(STAMP)
+	@$(BIN)/python demo/run.py $(if $(KEEP),--keep)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/python scripts/check_tree.py
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# KUBECONFIG=… measures any other API server beside ours.
+bench: $(STAMP)
+	$(BIN)/python -m bench $(if $(KUBECONFIG),--beside $(KUBECONFIG))
+
+# How far the recordings of a real Kubernetes are matched; ONLY='kind-*' narrows it.
+parity: $(STAMP)
+	$(BIN)/python tests/parity/run.py $(if $(ONLY),--only '$(ONLY)') $(if $(V),-v)
+
+docs: $(STAMP)
+	$(BIN)/python scripts/check_docs.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
