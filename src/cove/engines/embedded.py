@@ -84,13 +84,16 @@ class Running:
         from cove.node import SimulatedNodes
 
         system = in_process_client(self.api, SYSTEM, "kube-controller-manager")
-        await self._stack.enter_async_context(
-            Manager(system, root_ca=authority.certificate.decode())
+        manager = await self._stack.enter_async_context(
+            Manager(system, ca=authority.certificate.decode())
         )
         if settings.nodes:
             await self._stack.enter_async_context(
                 SimulatedNodes(
-                    system.named("kubelet"), settings.nodes, pod_subnet=settings.pod_subnet
+                    system,
+                    settings.nodes,
+                    pod_subnet=_subnet("--pod-subnet", settings.pod_subnet),
+                    informers=manager.informers,
                 )
             )
 
