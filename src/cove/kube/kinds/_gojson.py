@@ -6,7 +6,7 @@ unset; a forbidden change to an immutable spec comes with a unified diff of two
 such documents.  ``gotypes.json`` holds the types that occur, as
 ``[Go name, JSON name of the versioned field, type]``; a type is ``s`` ``i`` ``b``
 (string, integer, boolean), ``q`` (quantity), ``I`` (int or string), ``t`` (time),
-``j`` (written as it is), ``m`` (object metadata), ``*T`` ``[]T`` ``{}T`` or the
+``j`` (written as it is), ``m`` (object metadata), ``*T`` ``[]T`` ``+[]T`` (never null) ``{}T`` or the
 name of another struct.
 """
 
@@ -33,6 +33,8 @@ def internal(type_name: str, doc: Any) -> Any:
 def _value(type_: str, doc: Any) -> Any:
     if type_[0] == "*":
         return None if doc is None else _value(type_[1:], doc)
+    if type_[0] == "+":
+        return _value(type_[1:], [] if doc is None else doc)
     if type_.startswith("[]"):
         if doc is None or type_ == "[]b":
             return doc

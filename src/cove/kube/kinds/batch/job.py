@@ -205,7 +205,7 @@ def _generate_selector(obj: Obj) -> None:
     for key, value in ((_OLD_NAME, name), (_NAME, name), (_OLD_UID, uid), (_UID, uid)):
         labels.setdefault(key, value)
     meta["labels"] = labels
-    if shared:
+    if shared and len(name.encode()) <= 63:
         obj["metadata"]["labels"] = dict(labels)
     selector = dict(spec.get("selector") or {})
     match = dict(selector.get("matchLabels") or {})
