@@ -31,9 +31,11 @@ async def _serve(folder: ClusterFolder, settings: Settings, ready: int) -> None:
         folder.save(settings)
         folder.write("kubeconfig", cluster.kubeconfig.encode())
         log.info("cluster %s serves on %s", folder.name, cluster.url)
-        # What was made so far lives as long as the process: never look at it again.
+        # What was made so far lives as long as the process: never look at it again.  Objects
+        # are kept as bytes, not as cycles, so that looking seldom costs little memory.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 50, 100)
         _say(ready, "ready")
         await stopping.wait()
         log.info("cluster %s is stopping", folder.name)

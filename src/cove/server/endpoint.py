@@ -18,6 +18,7 @@ from cove.kube.catalogue import Subresource, codec
 from cove.kube.kinds._kind import Column, Kind, Obj
 from cove.kube.schema import Node
 from cove.kube.status import StatusError, resource_name
+from cove.server.request import Info
 
 __all__ = ["BuiltinEndpoint", "Endpoint", "storage_key"]
 
@@ -38,6 +39,8 @@ class Endpoint:
 
     custom = False
     typed_items = False
+    # What every request for the resource is warned with; "" for nothing.
+    warning = ""
 
     def __init__(
         self,
@@ -71,6 +74,10 @@ class Endpoint:
         # The text of a Warning header that every request to the resource gets, "" for none.
         self.deprecation = ""
         self.head = orjson.dumps({"kind": kind_name, "apiVersion": self.api_version})[:-1] + b","
+
+    def serves(self, info: Info) -> bool:
+        """Whether the path of a request is one of the resource's; False answers plain 404."""
+        return True
 
     # -- what differs between built-in and custom kinds
 

@@ -17,6 +17,7 @@ from uuid import uuid4
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPException
 from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDict
 
 from cove.kube import status as st
 from cove.kube.status import CoveError, StatusError
@@ -36,6 +37,9 @@ log = logging.getLogger("cove.server")
 HEADER_TIMEOUT = 10.0
 KEEPALIVE = 300.0
 BACKLOG = 1024
+# Bodies above LARGE bytes are written PIECE by PIECE.
+LARGE = 256 * 1024
+PIECE = 64 * 1024
 
 
 class PortTakenError(CoveError):
@@ -139,9 +143,11 @@ class HttpServer:
             # The owner's boundary: what nobody expected is logged whole and told in brief.
             log.exception("%s %s failed", raw.method, raw.rel_url)
             response = api.error(request, st.internal_error(f"{type(e).__name__}: {e}"))
-        if response.stream is None:
-            return _plain(response, raw)
-        return await _stream(response, raw)
+        if response.stream is not None:
+            return await _stream(response, raw)
+        if len(response.body) > LARGE:
+            return await _large(response, raw)
+        return _plain(response, raw)
 
     def _fork(self, request: Request) -> Api | None:
         _, _, rest = request.path.partition("/forks/")
@@ -205,8 +211,6 @@ def _headers(response: Response) -> list[tuple[str, str]]:
 
 
 def _plain(response: Response, raw: web.BaseRequest) -> web.Response:
-    from multidict import CIMultiDict
-
     answer = web.Response(
         status=response.status, body=response.body, headers=CIMultiDict(_headers(response))
     )
@@ -215,9 +219,19 @@ def _plain(response: Response, raw: web.BaseRequest) -> web.Response:
     return answer
 
 
-async def _stream(response: Response, raw: web.BaseRequest) -> web.StreamResponse:
-    from multidict import CIMultiDict
+async def _large(response: Response, raw: web.BaseRequest) -> web.StreamResponse:
+    """A long body in pieces: TLS copies what it is given, and small copies stay in the cache."""
+    answer = web.StreamResponse(status=response.status, headers=CIMultiDict(_headers(response)))
+    answer.content_length = len(response.body)
+    await answer.prepare(raw)
+    view = memoryview(response.body)
+    for start in range(0, len(view), PIECE):
+        await answer.write(view[start : start + PIECE])
+    await answer.write_eof()
+    return answer
 
+
+async def _stream(response: Response, raw: web.BaseRequest) -> web.StreamResponse:
     answer = web.StreamResponse(status=response.status, headers=CIMultiDict(_headers(response)))
     answer.enable_chunked_encoding()
     await answer.prepare(raw)

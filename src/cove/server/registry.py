@@ -71,8 +71,8 @@ class Hook:
 
     ``begin`` runs before an object is validated and may change it or refuse; it gives a
     function that is told how the write went, to take back what was reserved or to let go
-    what is not needed any more.  ``ended`` runs when an object is gone.  None of them
-    awaits.
+    what is not needed any more.  ``wrote`` runs right after an object was stored, by
+    whatever verb; ``ended`` when an object is gone.  None of them awaits.
     """
 
     def begin(
@@ -80,6 +80,9 @@ class Hook:
     ) -> Finish:
         """Before the write; ``old`` is None for a create."""
         return _nothing
+
+    def wrote(self, api: Api, endpoint: Endpoint, obj: Obj) -> None:
+        """After the object was stored; ``obj`` is not to be changed."""
 
     def ended(self, api: Api, endpoint: Endpoint, obj: Obj) -> None:
         """After the object was removed."""
@@ -138,9 +141,10 @@ class Registry:
         )
         if endpoint is None:
             if info.group and not catalogue.versions(info.group):
-                if not self.custom.has_version(api, info.group, info.version):
-                    return page_not_found()
+                return page_not_found()
             raise st.not_found_generic()
+        if endpoint.custom and not endpoint.serves(info):
+            return page_not_found()
         return endpoint
 
     def hook(self, storage: str) -> Hook | None:
@@ -156,15 +160,23 @@ class Registry:
             return _nothing
         return hook.begin(api, endpoint, obj, old, dry_run=dry_run)
 
-    def ended(self, api: Api, endpoint: Endpoint, obj: Obj) -> None:
-        """Run the resource's hook after a removal."""
+    def wrote(self, api: Api, endpoint: Endpoint, obj: Obj) -> None:
+        """Run the resource's hook after a write."""
         hook = self._hooks.get(endpoint.storage)
+        if hook is not None:
+            hook.wrote(api, endpoint, obj)
+
+    def ended(self, api: Api, endpoint: Endpoint, obj: Obj) -> None:
+        """Run the resource's hook after a removal; custom resources have one for all."""
+        hook = self._hooks.get("*" if endpoint.custom else endpoint.storage)
         if hook is not None:
             hook.ended(api, endpoint, obj)
 
     async def dispatch(self, api: Api, request: Request, endpoint: Endpoint) -> Response:
         """Answer a request about a resource."""
         info = request.info
+        if endpoint.warning:
+            request.warn(endpoint.warning)
         if endpoint.deprecation:
             request.warn(endpoint.deprecation)
         if info.subresource:
@@ -206,6 +218,8 @@ class Registry:
         info = request.info
         subresource = info.subresource
         if subresource not in endpoint.subresources:
+            if endpoint.custom:
+                raise endpoint.not_found(info.name)
             raise st.not_found_generic()
         known = self._subresources.get((endpoint.storage, subresource)) or self._subresources.get(
             ("*", subresource)

@@ -174,20 +174,23 @@ def list_body(
     """A list of stored objects, in the representation asked for."""
     accepted = accept(request.headers.get("Accept") or "")
     if not accepted.transform and accepted.media == "application/json":
-        if endpoint.identity:
-            if endpoint.typed_items:
-                head = endpoint.head
-                joined = b",".join([head + s.data[1:] for s in items])
-            else:
-                joined = b",".join([s.data for s in items])
+        if not endpoint.identity:
+            parts = [endpoint.render(s.data) for s in items]
+            if not endpoint.typed_items:
+                parts = [orjson.dumps(_untyped(orjson.loads(p))) for p in parts]
         elif endpoint.typed_items:
-            joined = b",".join([endpoint.render(s.data) for s in items])
+            head = endpoint.head
+            parts = [head + s.data[1:] for s in items]
         else:
-            joined = b",".join([orjson.dumps(_untyped(endpoint.load(s.data))) for s in items])
-        opening = orjson.dumps(
-            {"kind": endpoint.list_kind, "apiVersion": endpoint.api_version, "metadata": meta}
-        )
-        return Response(200, b"".join((opening[:-1], b',"items":[', joined, b"]}")))
+            parts = [s.data for s in items]
+        doc = {"kind": endpoint.list_kind, "apiVersion": endpoint.api_version, "metadata": meta}
+        opening = orjson.dumps(doc)[:-1] + b',"items":['
+        if not parts:
+            return Response(200, opening + b"]}")
+        # The brackets go onto the first and last part: the whole is copied only once.
+        parts[0] = opening + parts[0]
+        parts[-1] += b"]}"
+        return Response(200, b",".join(parts))
     objects = [endpoint.load(s.data) for s in items]
     if accepted.transform == "Table":
         doc = table(api, request, endpoint, accepted.version, objects, meta)

@@ -36,6 +36,9 @@ def matcher(endpoint: Endpoint, options: ListOptions) -> Matcher | None:
             raise bad_request(str(e)) from e
         if not selector.empty:
             matches = selector.matches
+            requirements = selector.requirements
+            if len(requirements) == 1:
+                matches = requirements[0].matches
             tests.append(lambda stored: matches(stored.labels or _NO_LABELS))
     if options.field_selector:
         test = _field_test(endpoint, options.field_selector)

@@ -223,7 +223,7 @@ def store_object(api: Api, endpoint: Endpoint, obj: Obj) -> Stored:
         meta["resourceVersion"] = revision
         return endpoint.encode(obj)
 
-    return api.store.put(
+    stored = api.store.put(
         endpoint.storage,
         meta.get("namespace", ""),
         meta["name"],
@@ -232,6 +232,8 @@ def store_object(api: Api, endpoint: Endpoint, obj: Obj) -> Stored:
         meta.get("labels"),
         endpoint.fields_of(obj),
     )
+    api.registry.wrote(api, endpoint, obj)
+    return stored
 
 
 # -- updating
