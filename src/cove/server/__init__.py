@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from cove.server.admission import build
 from cove.server.api import Api, Config
-from cove.server.custom import CustomResources
+from cove.server.custom import CRDS, CustomResources
+from cove.server.hooks.crds import CrdHook, InstanceHook
 from cove.server.hooks.services import ServiceHook
 from cove.server.identity import Identity, TokenKeys
 from cove.server.plain import plain
@@ -39,7 +40,7 @@ def make_api(
             subresources=SUBRESOURCES,
             specials=SPECIALS,
             plain=plain,
-            hooks={"services": ServiceHook()},
+            hooks={"services": ServiceHook(), CRDS: CrdHook(), "*": InstanceHook()},
             custom=CustomResources(),
         ),
         identity=Identity(keys or TokenKeys(issuer=config.issuer), tokens),

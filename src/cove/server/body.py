@@ -91,6 +91,15 @@ def check_type(
         got = codec.type_meta(doc)
     except TextError as e:
         raise st.bad_request(codec.unrecognized(kind, str(e), request.body)) from e
+    if custom:
+        # Custom resources are read without a scheme that could fill in what is missing.
+        if not got.kind:
+            shown = request.body.decode(errors="replace")
+            why = f"Object 'Kind' is missing in '{shown}'"
+            raise st.bad_request(codec.unrecognized(kind, why, request.body))
+        if got.api_version != api_version:
+            raise _other_version(got.api_version, api_version)
+        return doc  # type: ignore[no-any-return]  # another kind is a matter of validation
     doc = doc or {}
     got_kind, got_version = got.kind or kind, got.api_version or api_version
     if (got_kind, got_version) == (kind, api_version):
@@ -100,8 +109,6 @@ def check_type(
     version = got_version.rpartition("/")[2]
     prefix = f'{got_kind} in version "{version}" cannot be handled as a {kind}: '
     if not _registered(got_kind, got_version):
-        if got_version != api_version and custom:
-            raise _other_version(got_version, api_version)
         raise st.bad_request(
             f'{prefix}no kind "{got_kind}" is registered for version "{got_version}" in scheme '
             '"pkg/api/legacyscheme/scheme.go:30"'

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 __all__ = ["Ast", "Expr", "Type", "read"]
 
-ExprKind = Literal["const", "ident", "select", "call", "list", "map", "struct", "comprehension", "none"]
+ExprKind = Literal[
+    "const", "ident", "select", "call", "list", "map", "struct", "comprehension", "none"
+]
 
 
 class Type:

@@ -313,9 +313,7 @@ class _Coster:
             self.sizes[e.id] = size
         return total + own
 
-    def _function(
-        self, e: Expr, overload: str, costs: list[Range]
-    ) -> tuple[Range, Range | None]:
+    def _function(self, e: Expr, overload: str, costs: list[Range]) -> tuple[Range, Range | None]:
         """The cost of a call with its arguments, and the size of what it gives."""
         arguments = sum(costs, NOTHING)
         known = self._library(e, overload)
@@ -463,12 +461,39 @@ _COMPARISONS = frozenset(
     for how in ("less", "greater", "less_equals", "greater_equals")
     for kind in ("string", "bytes")
 ) | {"equals", "not_equals"}
-_PARSERS = frozenset(("cidr", "isIP", "isCIDR", "ip", "quantity", "isQuantity", "semver", "isSemver"))
+_PARSERS = frozenset(
+    ("cidr", "isIP", "isCIDR", "ip", "quantity", "isQuantity", "semver", "isSemver")
+)
 _CHEAP = frozenset(
-    "masked prefixLength family isUnspecified isLoopback isLinkLocalMulticast isLinkLocalUnicast "
-    "isGlobalUnicast format.named sign asInteger isInteger asApproximateFloat isGreaterThan "
-    "isLessThan compareTo add sub major minor patch getScheme getHostname getHost getPort "
-    "getEscapedPath getQuery".split()
+    [
+        "masked",
+        "prefixLength",
+        "family",
+        "isUnspecified",
+        "isLoopback",
+        "isLinkLocalMulticast",
+        "isLinkLocalUnicast",
+        "isGlobalUnicast",
+        "format.named",
+        "sign",
+        "asInteger",
+        "isInteger",
+        "asApproximateFloat",
+        "isGreaterThan",
+        "isLessThan",
+        "compareTo",
+        "add",
+        "sub",
+        "major",
+        "minor",
+        "patch",
+        "getScheme",
+        "getHostname",
+        "getHost",
+        "getPort",
+        "getEscapedPath",
+        "getQuery",
+    ]
 )
 _CHEAP_TYPES = frozenset(("net.IP", "net.CIDR", "kubernetes.Quantity", "kubernetes.Semver"))
 

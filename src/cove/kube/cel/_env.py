@@ -143,7 +143,7 @@ def program(source: str, *, optional_old_self: bool = False) -> Program | str:
 # -- errors in cel-go's words
 
 _STATUS = re.compile(r"^[A-Z_]+: ")
-_ISSUE = re.compile(r"^ERROR: <input>:(\d+):(\d+): (.*)$", re.S)
+_ISSUE = re.compile(r"^ERROR: <input>:(\d+):(\d+): (.*)$", re.DOTALL)
 _UNDEFINED = re.compile(r"^(undefined field '[^']*') not found in struct '[^']*'$")
 _OPERAND = re.compile(r"^expression of type '(.*)' cannot be the operand of a select operation$")
 _OVERLOAD = re.compile(r"^found no matching overload for '([^']*)' applied to '\((.*)\)'$")
@@ -213,4 +213,3 @@ def _runtime(text: str) -> str:
     if text.startswith("No matching overloads found"):
         return "no such overload"
     return text
-

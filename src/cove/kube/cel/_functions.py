@@ -25,9 +25,7 @@ class _Messages:
         from google.protobuf import message_factory
 
         self.classes = {
-            name: message_factory.GetMessageClass(
-                pool.FindMessageTypeByName(f"{package}.{name}")
-            )
+            name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
             for package, names in K8S_TYPES.items()
             for name in names
         }
@@ -153,9 +151,9 @@ def _parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
         raise ValueError(f'{why}ParseAddr("{text}"): unable to parse IP') from None
     if isinstance(found, ipaddress.IPv6Address):
         if found.scope_id is not None:
-            raise ValueError(f"IP address \"{text}\" with zone value is not allowed")
+            raise ValueError(f'IP address "{text}" with zone value is not allowed')
         if found.ipv4_mapped is not None:
-            raise ValueError(f"IPv4-mapped IPv6 address \"{text}\" is not allowed")
+            raise ValueError(f'IPv4-mapped IPv6 address "{text}" is not allowed')
     return found
 
 
@@ -204,7 +202,7 @@ def _parse_semver(text: str) -> re.Match[str]:
 
 def _normal_semver(text: str) -> str:
     text = text.removeprefix("v")
-    core, sep, rest = re.match(r"([0-9.]*)([-+]?)(.*)", text, re.S).groups()  # type: ignore[union-attr]  # matches all
+    core, sep, rest = re.match(r"([0-9.]*)([-+]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]  # matches all
     parts = [p.lstrip("0") or "0" for p in core.split(".")] if core else ["0"]
     parts += ["0"] * (3 - len(parts))
     return ".".join(parts) + sep + rest
@@ -278,7 +276,13 @@ def extension(cel: Any, pool: Any, *, typed: bool) -> list[Any]:
     add("min", "list_min", t.DYN, [any_list], _extreme("min", -1))
     add("indexOf", "list_a_index_of_int", t.INT, [any_list, t.DYN], _index_of)
     add("lastIndexOf", "list_a_last_index_of_int", t.INT, [any_list, t.DYN], _last_index_of)
-    add("includes", "list_includes_dyn_dyn", t.BOOL, [any_list, t.DYN], lambda v, i: _index_of(v, i) >= 0)
+    add(
+        "includes",
+        "list_includes_dyn_dyn",
+        t.BOOL,
+        [any_list, t.DYN],
+        lambda v, i: _index_of(v, i) >= 0,
+    )
     declare("sets.contains", "list_sets_contains_list", t.BOOL, [any_list, any_list], _contains)
     declare(
         "sets.equivalent",
@@ -299,6 +303,7 @@ def extension(cel: Any, pool: Any, *, typed: bool) -> list[Any]:
     add("find", "string_find_string", t.STRING, [t.STRING, t.STRING], _find)
     add("findAll", "string_find_all_string", strings, [t.STRING, t.STRING], _find_all)
     add("findAll", "string_find_all_string_int", strings, [t.STRING, t.STRING, t.INT], _find_all)
+
     # URLs
     def url(text: str) -> Any:
         _parse_url(text)
@@ -310,7 +315,13 @@ def extension(cel: Any, pool: Any, *, typed: bool) -> list[Any]:
     add("getHost", "url_get_host", t.STRING, [url_t], lambda u: _host(u.value))
     add("getHostname", "url_get_hostname", t.STRING, [url_t], lambda u: _hostname(u.value))
     add("getPort", "url_get_port", t.STRING, [url_t], lambda u: _port(u.value))
-    add("getEscapedPath", "url_get_escaped_path", t.STRING, [url_t], lambda u: _parse_url(u.value).path)
+    add(
+        "getEscapedPath",
+        "url_get_escaped_path",
+        t.STRING,
+        [url_t],
+        lambda u: _parse_url(u.value).path,
+    )
     add(
         "getQuery",
         "url_get_query",
@@ -318,6 +329,7 @@ def extension(cel: Any, pool: Any, *, typed: bool) -> list[Any]:
         [url_t],
         lambda u: parse_qs(_parse_url(u.value).query, keep_blank_values=True),
     )
+
     # quantities
     def quantity(text: str) -> Any:
         return messages.make("Quantity", q.canonical(text))
@@ -332,14 +344,27 @@ def extension(cel: Any, pool: Any, *, typed: bool) -> list[Any]:
     add("isGreaterThan", "quantity_is_greater_than", t.BOOL, pair, lambda a, b: compare(a, b) > 0)
     add("isLessThan", "quantity_is_less_than", t.BOOL, pair, lambda a, b: compare(a, b) < 0)
     add("compareTo", "quantity_compare_to", t.INT, pair, compare)
-    add("asApproximateFloat", "quantity_get_float", t.DOUBLE, [quantity_t], lambda a: float(q.parse(a.value)))
+    add(
+        "asApproximateFloat",
+        "quantity_get_float",
+        t.DOUBLE,
+        [quantity_t],
+        lambda a: float(q.parse(a.value)),
+    )
     add("asInteger", "quantity_get_int", t.INT, [quantity_t], lambda a: _integer(a.value))
     add("isInteger", "quantity_is_integer", t.BOOL, [quantity_t], lambda a: _is_integer(a.value))
     add("add", "quantity_add", quantity_t, pair, lambda a, b: quantity(q.add(a.value, b.value)))
     with_int = [quantity_t, t.INT]
     add("add", "quantity_add_int", quantity_t, with_int, lambda a, b: quantity(q.add(a.value, b)))
-    add("sub", "quantity_sub", quantity_t, pair, lambda a, b: quantity(str(q.parse(a.value) - q.parse(b.value))))
+    add(
+        "sub",
+        "quantity_sub",
+        quantity_t,
+        pair,
+        lambda a, b: quantity(str(q.parse(a.value) - q.parse(b.value))),
+    )
     add("sub", "quantity_sub_int", quantity_t, with_int, lambda a, b: quantity(q.add(a.value, -b)))
+
     # addresses
     def ip(text: str) -> Any:
         return messages.make("IP", str(_parse_ip(text)))
@@ -349,7 +374,9 @@ def extension(cel: Any, pool: Any, *, typed: bool) -> list[Any]:
 
     declare("ip", "string_to_ip", ip_t, [t.STRING], ip)
     declare("isIP", "is_ip", t.BOOL, [t.STRING], _try(_parse_ip))
-    declare("ip.isCanonical", "ip_is_canonical", t.BOOL, [t.STRING], lambda s: str(_parse_ip(s)) == s)
+    declare(
+        "ip.isCanonical", "ip_is_canonical", t.BOOL, [t.STRING], lambda s: str(_parse_ip(s)) == s
+    )
     declare("string", "ip_to_string", t.STRING, [ip_t], lambda a: a.value)
     for name, id, check in (
         ("isUnspecified", "ip_is_unspecified", lambda a: a.is_unspecified),
@@ -363,13 +390,46 @@ def extension(cel: Any, pool: Any, *, typed: bool) -> list[Any]:
     declare("cidr", "string_to_cidr", cidr_t, [t.STRING], cidr)
     declare("isCIDR", "is_cidr", t.BOOL, [t.STRING], _try(_parse_cidr))
     declare("string", "cidr_to_string", t.STRING, [cidr_t], lambda a: a.value)
-    add("containsIP", "cidr_contains_ip_string", t.BOOL, [cidr_t, t.STRING], lambda a, b: _in_cidr(a.value, b))
-    add("containsIP", "cidr_contains_ip_ip", t.BOOL, [cidr_t, ip_t], lambda a, b: _in_cidr(a.value, b.value))
-    add("containsCIDR", "cidr_contains_cidr_string", t.BOOL, [cidr_t, t.STRING], lambda a, b: _cidr_in_cidr(a.value, b))
-    add("containsCIDR", "cidr_contains_cidr", t.BOOL, [cidr_t, cidr_t], lambda a, b: _cidr_in_cidr(a.value, b.value))
+    add(
+        "containsIP",
+        "cidr_contains_ip_string",
+        t.BOOL,
+        [cidr_t, t.STRING],
+        lambda a, b: _in_cidr(a.value, b),
+    )
+    add(
+        "containsIP",
+        "cidr_contains_ip_ip",
+        t.BOOL,
+        [cidr_t, ip_t],
+        lambda a, b: _in_cidr(a.value, b.value),
+    )
+    add(
+        "containsCIDR",
+        "cidr_contains_cidr_string",
+        t.BOOL,
+        [cidr_t, t.STRING],
+        lambda a, b: _cidr_in_cidr(a.value, b),
+    )
+    add(
+        "containsCIDR",
+        "cidr_contains_cidr",
+        t.BOOL,
+        [cidr_t, cidr_t],
+        lambda a, b: _cidr_in_cidr(a.value, b.value),
+    )
     add("ip", "cidr_ip", ip_t, [cidr_t], lambda a: ip(str(_parse_cidr(a.value).ip)))
-    add("prefixLength", "cidr_prefix_length", t.INT, [cidr_t], lambda a: _parse_cidr(a.value).network.prefixlen)
-    add("masked", "cidr_masked", cidr_t, [cidr_t], lambda a: cidr(str(_parse_cidr(a.value).network)))
+    add(
+        "prefixLength",
+        "cidr_prefix_length",
+        t.INT,
+        [cidr_t],
+        lambda a: _parse_cidr(a.value).network.prefixlen,
+    )
+    add(
+        "masked", "cidr_masked", cidr_t, [cidr_t], lambda a: cidr(str(_parse_cidr(a.value).network))
+    )
+
     # versions
     def semver(text: str, normalize: bool = False) -> Any:
         text = _normal_semver(text) if normalize else text
@@ -390,7 +450,13 @@ def extension(cel: Any, pool: Any, *, typed: bool) -> list[Any]:
         lambda s, n: _try(lambda x: semver(x, n))(s),
     )
     two = [semver_t, semver_t]
-    add("isGreaterThan", "semver_is_greater_than", t.BOOL, two, lambda a, b: compare_semver(a, b) > 0)
+    add(
+        "isGreaterThan",
+        "semver_is_greater_than",
+        t.BOOL,
+        two,
+        lambda a, b: compare_semver(a, b) > 0,
+    )
     add("isLessThan", "semver_is_less_than", t.BOOL, two, lambda a, b: compare_semver(a, b) < 0)
     add("compareTo", "semver_compare_to", t.INT, two, compare_semver)
     for place, name in enumerate(("major", "minor", "patch"), 1):
@@ -404,7 +470,13 @@ def extension(cel: Any, pool: Any, *, typed: bool) -> list[Any]:
     # formats
     named = _named_formats()
     for name in named:
-        declare(f"format.{name}", f"format.{name}", format_t, [], lambda name=name: messages.make("NamedFormat", name))
+        declare(
+            f"format.{name}",
+            f"format.{name}",
+            format_t,
+            [],
+            lambda name=name: messages.make("NamedFormat", name),
+        )
     return [
         cel.CelExtension(
             "kubernetes",

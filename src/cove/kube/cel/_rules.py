@@ -36,9 +36,7 @@ class Rules:
 
     def __init__(self, schema: Schema, type: DeclType | None) -> None:
         self._schema = schema
-        self._own = (
-            [_Rule(rule, schema, type) for rule in schema.rules] if type is not None else []
-        )
+        self._own = [_Rule(rule, schema, type) for rule in schema.rules] if type is not None else []
         self._convert = converter(type) if type is not None and self._own else None
         self._items = _below(schema.items)
         self._values = _below(schema.values)

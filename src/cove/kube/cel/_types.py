@@ -13,14 +13,45 @@ from cove.kube.structural import Schema
 __all__ = ["DeclType", "decl_type", "escape", "unescape"]
 
 Kind = Literal[
-    "dyn", "list", "map", "object", "string", "bytes", "duration", "timestamp", "bool", "double", "int"
+    "dyn",
+    "list",
+    "map",
+    "object",
+    "string",
+    "bytes",
+    "duration",
+    "timestamp",
+    "bool",
+    "double",
+    "int",
 ]
 
 # The largest request a server takes.
 REQUEST_BYTES = 3 * 1024 * 1024
 _RESERVED = frozenset(
-    "true false null in as break const continue else for function if import let loop package "
-    "namespace return var void while".split()
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
 )
 _SPECIAL = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}
 _EXPAND = re.compile(r"__|[-./]")
@@ -93,7 +124,9 @@ def _build(schema: Schema, root: bool) -> DeclType | None:
         most = REQUEST_BYTES - 2 if longest is None else _bounded(longest) * 4
         return DeclType("dyn", least=1, most=most)
     if schema.type == "array":
-        inner = None if schema.items is None else decl_type(schema.items, root=schema.items.embedded)
+        inner = (
+            None if schema.items is None else decl_type(schema.items, root=schema.items.embedded)
+        )
         if inner is None:
             return None
         limit = document.get("maxItems")

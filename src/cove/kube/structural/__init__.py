@@ -22,7 +22,14 @@ from cove.kube.structural._normal import EmbeddedMetadataError, normalize, unkno
 from cove.kube.structural._patterns import PatternError, compile_pattern
 from cove.kube.structural._schema import Schema, parse
 from cove.kube.structural._structure import validate_structural
-from cove.kube.structural._validate import ABSENT, Check, compile_document, correlate, same, validate
+from cove.kube.structural._validate import (
+    ABSENT,
+    Check,
+    compile_document,
+    correlate,
+    same,
+    validate,
+)
 
 __all__ = [
     "ABSENT",

@@ -24,7 +24,7 @@ _ESCAPES = {
     "'": "'",
     "\\": "\\",
 }
-_TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|[.\[\]]|[^.\[\]']+|'.*", re.S)
+_TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|[.\[\]]|[^.\[\]']+|'.*", re.DOTALL)
 
 
 def _unescape(text: str) -> str:

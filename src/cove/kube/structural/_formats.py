@@ -15,19 +15,77 @@ __all__ = ["check", "is_known", "supported"]
 Check = Callable[[str], bool]
 
 _NAMES = frozenset(
-    (
-        "bsonobjectid uri email hostname ipv4 ipv6 cidr mac uuid uuid3 uuid4 uuid5 isbn isbn10 "
-        "isbn13 creditcard ssn hexcolor rgbcolor byte password date duration datetime "
-        "k8sshortname k8slongname"
-    ).split()
+    [
+        "bsonobjectid",
+        "uri",
+        "email",
+        "hostname",
+        "ipv4",
+        "ipv6",
+        "cidr",
+        "mac",
+        "uuid",
+        "uuid3",
+        "uuid4",
+        "uuid5",
+        "isbn",
+        "isbn10",
+        "isbn13",
+        "creditcard",
+        "ssn",
+        "hexcolor",
+        "rgbcolor",
+        "byte",
+        "password",
+        "date",
+        "duration",
+        "datetime",
+        "k8sshortname",
+        "k8slongname",
+    ]
 )
 
 # Amounts that strfmt takes beside Go's own durations: "3 days", "22 ns".
-_UNITS = (
-    "ns nano nanos nanosecond nanoseconds us µs μs micro micros microsecond microseconds ms milli "
-    "millis millisecond milliseconds s sec secs second seconds m min mins minute minutes h hr hour "
-    "hours d day days w wk week weeks"
-).split()
+_UNITS = [
+    "ns",
+    "nano",
+    "nanos",
+    "nanosecond",
+    "nanoseconds",
+    "us",
+    "µs",
+    "μs",
+    "micro",
+    "micros",
+    "microsecond",
+    "microseconds",
+    "ms",
+    "milli",
+    "millis",
+    "millisecond",
+    "milliseconds",
+    "s",
+    "sec",
+    "secs",
+    "second",
+    "seconds",
+    "m",
+    "min",
+    "mins",
+    "minute",
+    "minutes",
+    "h",
+    "hr",
+    "hour",
+    "hours",
+    "d",
+    "day",
+    "days",
+    "w",
+    "wk",
+    "week",
+    "weeks",
+]
 
 
 def _pattern(text: str, flags: int = 0) -> Check:

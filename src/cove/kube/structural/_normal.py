@@ -27,30 +27,35 @@ class EmbeddedMetadataError(ValueError):
     """Metadata of an embedded resource that cannot be read as such; the text is upstream's."""
 
 
-def normalize(schema: Schema, obj: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+def normalize(
+    schema: Schema, obj: dict[str, Any], *, fill: bool = True
+) -> tuple[dict[str, Any], bool]:
     """A custom resource in normal form, and whether unknown fields were dropped.
+
+    ``fill`` False leaves defaults out: what conversion to another version does.
 
     The result is a new dict if anything changed, else ``obj`` itself.  ``apiVersion``,
     ``kind`` and ``metadata`` at the top are left alone: they are not the schema's.
 
     Raises EmbeddedMetadataError.
     """
-    walk = schema.cache.get("normal/root")
+    key = "normal/root" if fill else "prune/root"
+    walk = schema.cache.get(key)
     if walk is None:
-        walk = schema.cache["normal/root"] = _object(schema, root=True, keep=schema.preserve)
+        walk = schema.cache[key] = _object(schema, root=True, keep=schema.preserve, fill=fill)
     dropped: list[None] = []
     found: dict[str, Any] = walk(obj, dropped)
     return found, bool(dropped)
 
 
-def _walk(schema: Schema | None, keep: bool = False) -> Walk:
+def _walk(schema: Schema | None, keep: bool, fill: bool) -> Walk:
     """``keep``: inside a list whose parent keeps unknown fields."""
     if schema is None:
         return _keep_all if keep else _drop_all
-    key = "normal/keep" if keep else "normal"
+    key = ("normal" if fill else "prune") + ("/keep" if keep else "")
     found: Walk | None = schema.cache.get(key)
     if found is None:
-        found = schema.cache[key] = _value(schema, keep or schema.preserve)
+        found = schema.cache[key] = _value(schema, keep or schema.preserve, fill)
     return found
 
 
@@ -78,9 +83,9 @@ def _number(value: float) -> int | float:
     return int(value) if value.is_integer() and abs(value) < _INTEGER_LIMIT else value
 
 
-def _value(schema: Schema, keep: bool) -> Walk:
-    as_object = _object(schema, root=False, keep=keep)
-    as_list = _list(schema, keep)
+def _value(schema: Schema, keep: bool, fill: bool) -> Walk:
+    as_object = _object(schema, root=False, keep=keep, fill=fill)
+    as_list = _list(schema, keep, fill)
     is_number = schema.type == "number"
 
     def walk(value: Any, dropped: list[None]) -> Any:
@@ -96,18 +101,18 @@ def _value(schema: Schema, keep: bool) -> Walk:
     return walk
 
 
-def _list(schema: Schema, keep: bool) -> Walk:
+def _list(schema: Schema, keep: bool, fill: bool) -> Walk:
     items = schema.items
     inner: Walk | None = None
 
     def walk(value: Any, dropped: list[None]) -> Any:
         nonlocal inner
         if inner is None:
-            inner = _walk(items, keep)
+            inner = _walk(items, keep, fill)
         out: list[Any] | None = None
         for index, old in enumerate(value):
             if old is None and items is not None and not items.nullable:
-                new = _default(items) if items.has_default else None
+                new = _default(items) if items.has_default and fill else None
             else:
                 new = inner(old, dropped)
             if new is not old:
@@ -123,11 +128,11 @@ def _default(schema: Schema) -> Any:
     """The default with the defaults inside it; shared, nobody changes documents in depth."""
     found = schema.cache.get("default", _MISSING)
     if found is _MISSING:
-        found = schema.cache["default"] = _walk(schema, True)(schema.default, [])
+        found = schema.cache["default"] = _walk(schema, True, True)(schema.default, [])
     return found
 
 
-def _object(schema: Schema, *, root: bool, keep: bool) -> Walk:
+def _object(schema: Schema, *, root: bool, keep: bool, fill: bool) -> Walk:
     properties = schema.properties
     additional = schema.additional
     values = schema.values
@@ -135,7 +140,7 @@ def _object(schema: Schema, *, root: bool, keep: bool) -> Walk:
     embedded = schema.embedded and not root
     # Compiled when first used: schemas are large and mostly unused.
     walks: dict[str, Walk] = {}
-    defaults = [(name, inner) for name, inner in properties.items() if inner.has_default]
+    defaults = [(name, s) for name, s in properties.items() if fill and s.has_default]
 
     def walk(value: Any, dropped: list[None]) -> Any:
         out: dict[str, Any] | None = None
@@ -166,18 +171,18 @@ def _object(schema: Schema, *, root: bool, keep: bool) -> Walk:
                 inner = values
             if old is None and inner is not None and not inner.nullable:
                 if inner.has_default:
-                    new = _default(inner)
+                    new = _default(inner) if fill else None
                 else:
                     if out is None:
                         out = dict(value)
                     del out[name]
                     continue
             elif inner is values:
-                new = _walk(inner)(old, dropped)
+                new = _walk(inner, False, fill)(old, dropped)
             else:
                 step = walks.get(name)
                 if step is None:
-                    step = walks[name] = _walk(inner)
+                    step = walks[name] = _walk(inner, False, fill)
                 new = step(old, dropped)
             if new is not old:
                 if out is None:

@@ -74,9 +74,7 @@ def number_checks(document: Document, types: tuple[str, ...], format: str) -> Ch
     return check
 
 
-def _range(
-    value: Any, kind: str, format: str, what: str, path: str, errors: Errors
-) -> None:
+def _range(value: Any, kind: str, format: str, what: str, path: str, errors: Errors) -> None:
     """Whether a number can be held by the type and format."""
     if kind == "integer":
         limit = _INT32 if format == "int32" else _INT64

@@ -216,7 +216,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     flags = 0
     while match := re.match(r"\(\?([ims]+)\)", pattern):
         for flag in match[1]:
-            flags |= {"i": re.I, "m": re.M, "s": re.S}[flag]
+            flags |= {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}[flag]
         pattern = pattern[match.end() :]
     try:
         translated = _Translator(pattern).run()

@@ -111,9 +111,7 @@ def _type_meta(document: Document, level: str, path: str, errors: Errors) -> Non
     if level == "root":
         known = set(meta.get("properties") or ())
         allowed = not known or known <= {"name", "generateName"}
-        rest = {
-            k for k, v in meta.items() if k not in ("type", "properties", "default") and v
-        }
+        rest = {k for k, v in meta.items() if k not in ("type", "properties", "default") and v}
         if not allowed or rest:
             errors.append(
                 fe.forbidden(
@@ -146,9 +144,7 @@ def _values(
         for index, inner in enumerate(document.get("anyOf") or ()):
             _nested(inner, f"{path}.anyOf[{index}]", errors)
     for index, inner in enumerate(document.get("allOf") or ()):
-        _nested(
-            inner, f"{path}.allOf[{index}]", errors, skip_any_of=skip_first and index == 0
-        )
+        _nested(inner, f"{path}.allOf[{index}]", errors, skip_any_of=skip_first and index == 0)
     for index, inner in enumerate(document.get("oneOf") or ()):
         _nested(inner, f"{path}.oneOf[{index}]", errors)
     negated = document.get("not")
@@ -193,9 +189,11 @@ def _nested(document: Document, path: str, errors: Errors, *, skip_any_of: bool 
         _nested(inner, f"{path}.properties[{name}]", errors)
     for key, why in _FORBIDDEN:
         value = document.get(key)
-        if value or (key == "additionalProperties" and value is not None):
-            errors.append(fe.forbidden(f"{path}.{key}", why))
-        elif key == "default" and value is not None:
+        if (
+            value
+            or (key == "additionalProperties" and value is not None)
+            or (key == "default" and value is not None)
+        ):
             errors.append(fe.forbidden(f"{path}.{key}", why))
     if "metadata" in properties:
         why = "must not be specified in a nested context"

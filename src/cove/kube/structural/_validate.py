@@ -287,7 +287,9 @@ def _identity(item: Mapping[str, Any], keys: tuple[str, ...]) -> str:
 
 
 def _type_error(path: str, expected: str, value: str) -> FieldError:
-    return fe.type_invalid(path, value, f"{path} in body must be of type {expected}: {_quote(value)}")
+    return fe.type_invalid(
+        path, value, f"{path} in body must be of type {expected}: {_quote(value)}"
+    )
 
 
 def _quote(text: str) -> str:
@@ -420,9 +422,7 @@ def _one_of(alternatives: list[Check], value: Any, path: str, errors: Errors) ->
     if validated == 1:
         return first or 0
     how = "Found none valid" if not validated else f"Found {validated} valid alternatives"
-    errors.append(
-        plain_error(f'"{path}" must validate one and only one schema (oneOf). {how}')
-    )
+    errors.append(plain_error(f'"{path}" must validate one and only one schema (oneOf). {how}'))
     if best is None:
         return 0
     errors += best[1]

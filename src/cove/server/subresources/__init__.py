@@ -8,6 +8,7 @@ from cove.kube.kinds._kind import Obj
 from cove.server.registry import STATUS, Handler
 from cove.server.subresources.approval import approval
 from cove.server.subresources.binding import bind, bind_by_body
+from cove.server.subresources.custom_scale import handlers as custom_scale_handlers
 from cove.server.subresources.eviction import evict
 from cove.server.subresources.finalize import finalize
 from cove.server.subresources.pods import part
@@ -45,6 +46,8 @@ _PROXY: dict[str, Handler] = dict.fromkeys(
 
 SUBRESOURCES: dict[tuple[str, str], dict[str, Handler]] = {
     ("*", "status"): STATUS,
+    # Of custom resources: built-in workloads have their own.
+    ("*", "scale"): custom_scale_handlers,
     ("deployments.apps", "scale"): _SCALE,
     ("replicasets.apps", "scale"): _SCALE,
     ("statefulsets.apps", "scale"): _SCALE,

@@ -193,7 +193,7 @@ def list_body(
         return Response(200, b",".join(parts))
     objects = [endpoint.load(s.data) for s in items]
     if accepted.transform == "Table":
-        doc = table(api, request, endpoint, accepted.version, objects, meta)
+        doc = table(api, request, endpoint, accepted.version, objects, _drop_empty(meta))
     elif accepted.transform == "PartialObjectMetadata":
         raise StatusError(
             406,
@@ -205,7 +205,7 @@ def list_body(
         doc = {
             "kind": "PartialObjectMetadataList",
             "apiVersion": f"meta.k8s.io/{accepted.version}",
-            "metadata": meta,
+            "metadata": _drop_empty(meta),
             "items": [partial(obj, accepted.version) for obj in objects],
         }
     else:

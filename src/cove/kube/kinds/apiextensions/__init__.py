@@ -51,7 +51,6 @@ class CustomResourceDefinition(Kind):
     status = True
     allow_unconditional_update = False
     returns_deleted = True
-    validates_meta_twice = False
 
     def default(self, obj: Obj) -> None:
         spec = obj["spec"]
@@ -96,6 +95,26 @@ class CustomResourceDefinition(Kind):
 
     def validate_status(self, obj: Obj, old: Obj) -> list[FieldError]:
         return validate_status(obj)
+
+    def marks_deletion(self, obj: Obj) -> bool:
+        # Its instances go first.
+        return "deletionTimestamp" not in obj["metadata"]
+
+    def marked_for_deletion(self, obj: Obj, now: str) -> None:
+        meta = obj["metadata"]
+        # Upstream marks CRDs in a way of its own, which does not count as a change.
+        meta.pop("deletionGracePeriodSeconds", None)
+        meta["generation"] = meta.get("generation", 1) - 1
+        if CLEANUP not in meta.get("finalizers", ()):
+            meta["finalizers"] = [*meta.get("finalizers", ()), CLEANUP]
+        set_condition(
+            obj,
+            "Terminating",
+            "True",
+            "InstanceDeletionPending",
+            "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+            now,
+        )
 
     def warnings(self, obj: Obj, old: Obj | None) -> list[str]:
         return warnings(obj, old)
