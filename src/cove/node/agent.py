@@ -166,8 +166,10 @@ class NodeAgent:
     async def _heartbeat(self) -> None:
         """Renew the leases, one after the other over the interval."""
         first = True
+        if not self._leases:
+            return
+        pause = self._interval() / len(self._leases)
         while True:
-            pause = self._interval() / max(len(self._leases), 1)
             batch = max(1, int(0.1 / pause)) if pause < 0.1 else 1
             for index, (name, doc) in enumerate(tuple(self._leases.items())):
                 try:
@@ -259,6 +261,8 @@ class NodeAgent:
                 queue.forget(uid)
             finally:
                 queue.done(uid)
+            # Calls within the process never wait: others get their turn here.
+            await asyncio.sleep(0)
 
     async def _sync(self, uid: str) -> None:
         entry = self._pods.get(uid)

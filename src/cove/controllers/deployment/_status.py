@@ -123,9 +123,9 @@ def timed_out(deployment: Doc, status: Doc, now: datetime) -> bool:
         return False
     if progressing.get("reason") == TIMED_OUT:
         return True
-    seconds = deployment["spec"]["progressDeadlineSeconds"]
     seconds: int = deployment["spec"]["progressDeadlineSeconds"]
-    return seconds_since(progressing.get("lastUpdateTime"), now) > seconds
+    return bool(seconds_since(progressing.get("lastUpdateTime"), now) > seconds)
+
 
 def roll_out(deployment: Doc, sets: Sequence[Doc], new: Doc | None, now: datetime) -> Doc:
     """The status with Progressing and ReplicaFailure told."""

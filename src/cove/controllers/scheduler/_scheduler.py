@@ -199,6 +199,7 @@ class Scheduler(Controller):
                 self._failed(key)
             finally:
                 self._busy -= 1
+            await asyncio.sleep(0)  # others get their turn
 
     def _failed(self, key: str) -> None:
         attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
