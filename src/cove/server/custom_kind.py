@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from cove.kube import cel, jsonpath
 from cove.kube import field_errors as fe
+from cove.kube import jsonpath
 from cove.kube import status as st
+from cove.kube.cel import rules
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds._kind import Column, Kind, Obj
 from cove.kube.kinds._table import columns as builtin_columns
@@ -169,12 +170,12 @@ class CustomKind(Kind):
         return self._with_rules(errors, obj, old)
 
     def _with_rules(self, errors: list[FieldError], obj: Obj, old: Obj | None) -> list[FieldError]:
-        rules = cel.rules(self._schema, root=True)
-        if rules is None:
+        checked = rules(self._schema, root=True)
+        if checked is None:
             return errors
         if any(e.reason in _BLOCKING for e in errors):
             return [*errors, _UNCHECKED]
-        return errors + rules.validate(obj, old, ratchet=old is not None)
+        return errors + checked.validate(obj, old, ratchet=old is not None)
 
     def _scale_spec(self, obj: Obj) -> list[FieldError]:
         if self.scale is None:

@@ -71,6 +71,8 @@ class Endpoint:
         self.identity = storage_version == self.api_version
         self.verbs = frozenset(verbs)
         self.subresources: Mapping[str, Subresource] = subresources or {}
+        # The kind notes who asked for an object: CertificateSigningRequests.
+        self.stamps_requester = plural == "certificatesigningrequests"
         # The text of a Warning header that every request to the resource gets, "" for none.
         self.deprecation = ""
         self.head = orjson.dumps({"kind": kind_name, "apiVersion": self.api_version})[:-1] + b","
@@ -160,12 +162,11 @@ class Endpoint:
         """Field labels beyond metadata.name and metadata.namespace that selectors may name."""
         return self.kind.selectable
 
-    def fields_of(self, obj: Obj) -> dict[str, str] | None:
+    def fields_of(self, obj: Obj) -> Mapping[str, str] | None:
         """What field selectors may ask of an object, None for a kind without labels of its own."""
-        selectable = self.selectable()
-        if not selectable:
+        if not self.selectable():
             return None
-        return {label: value(obj) for label, value in selectable.items()}
+        return self.kind.index_fields(obj)
 
 
 _HEAD = frozenset(("kind", "apiVersion", "metadata"))

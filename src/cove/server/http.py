@@ -202,12 +202,11 @@ async def _read(raw: web.BaseRequest) -> bytes:
 
 
 def _headers(response: Response) -> list[tuple[str, str]]:
-    return [
-        ("Audit-Id", str(uuid4())),
-        ("Cache-Control", "no-cache, private"),
-        ("Content-Type", response.content_type),
-        *response.headers,
-    ]
+    headers = [("Audit-Id", str(uuid4())), ("Cache-Control", "no-cache, private")]
+    if response.content_type:
+        headers.append(("Content-Type", response.content_type))
+    headers += response.headers
+    return headers
 
 
 def _plain(response: Response, raw: web.BaseRequest) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -10,19 +11,19 @@ from cove.kube import catalogue, kinds
 
 __all__ = ["index_of"]
 
-Index = tuple[str, dict[str, str] | None, dict[str, str] | None]
+Index = tuple[str, dict[str, str] | None, Mapping[str, str] | None]
 
 
 def index_of(resource: str, data: bytes) -> Index:
     """(uid, labels, selectable fields) of a stored object."""
     doc: dict[str, Any] = orjson.loads(data)
     meta = doc["metadata"]
-    fields = None
+    fields: Mapping[str, str] | None = None
     kind = _kinds().get(resource)
     if kind is not None:
-        selectable = kinds.kind(*kind).selectable
-        if selectable:
-            fields = {label: value(doc) for label, value in selectable.items()}
+        found = kinds.kind(*kind)
+        if found.selectable:
+            fields = found.index_fields(doc)
     return meta["uid"], meta.get("labels"), fields
 
 

@@ -167,6 +167,9 @@ class Kind:
             return ()
         return ("spec",) if subresource == "status" else ("status",)
 
+    def requested_by(self, obj: Obj, user: Mapping[str, Any]) -> None:
+        """Note on a new object who asked for it; ``user`` is a UserInfo document (CSRs)."""
+
     def marks_deletion(self, obj: Obj) -> bool:
         """Whether a deletion only marks the object although nothing else holds it (Namespaces)."""
         return False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -98,6 +98,15 @@ class CertificateSigningRequest(Kind):
 
     def validate_name(self, name: str) -> list[str]:
         return []
+
+    def requested_by(self, obj: Obj, user: Mapping[str, Any]) -> None:
+        """Who asked is the server's to say, whatever the request says."""
+        spec = obj["spec"]
+        for field in ("username", "uid", "groups", "extra"):
+            if user.get(field):
+                spec[field] = user[field]
+            else:
+                spec.pop(field, None)
 
     def prepare_update(self, obj: Obj, old: Obj) -> None:
         super().prepare_update(obj, old)

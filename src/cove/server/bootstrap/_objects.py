@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from cove.server.apiservices import builtin_documents
 from cove.server.bootstrap import _flowcontrol, _rbac
 from cove.server.bootstrap._seed import seed
 
@@ -81,7 +83,7 @@ def _objects(api: Api) -> Iterator[Made]:
 def bootstrap(api: Api) -> None:
     """Fill an empty store; objects that are there already stay as they are."""
     state = api.store.state
-    for group, version, plural, doc in _objects(api):
+    for group, version, plural, doc in chain(_objects(api), builtin_documents(api)):
         meta = doc["metadata"]
         storage = f"{plural}.{group}" if group else plural
         if state.get(storage, meta.get("namespace", ""), meta["name"]) is None:

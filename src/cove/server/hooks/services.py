@@ -217,16 +217,6 @@ def _families(api: Api, endpoint: Endpoint, obj: Obj) -> None:
             errors.append(
                 fe.invalid(f"spec.ipFamilies[{index}]", wanted, "not configured on this cluster")
             )
-    if not headless:
-        for index, ip in enumerate(ips):
-            if f"IPv{ip_address(ip).version}" != family:
-                errors.append(
-                    fe.invalid(
-                        f"spec.clusterIPs[{index}]",
-                        ips,
-                        f"{other} is not configured on this cluster",
-                    )
-                )
     if errors:
         raise _invalid(endpoint, meta, errors)
     if policy is None:

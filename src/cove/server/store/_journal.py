@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from immutables import Map
@@ -37,7 +37,7 @@ INSERT INTO counter VALUES (1, 1);
 """
 
 # What the store keeps beside the bytes, read back from them: (uid, labels, fields).
-Index = Callable[[str, bytes], tuple[str, dict[str, str] | None, dict[str, str] | None]]
+Index = Callable[[str, bytes], tuple[str, dict[str, str] | None, Mapping[str, str] | None]]
 
 
 class CorruptStoreError(CoveError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from immutables import Map
@@ -58,7 +58,7 @@ class Stored:
         revision: int,
         data: bytes,
         labels: dict[str, str] | None,
-        fields: dict[str, str] | None,
+        fields: Mapping[str, str] | None,
     ) -> None:
         self.namespace = namespace
         self.name = name
@@ -192,7 +192,7 @@ class Store:
         uid: str,
         encode: Callable[[str], bytes],
         labels: dict[str, str] | None = None,
-        fields: dict[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> Stored:
         """Write an object at the next revision; ``encode`` gets that revision as text."""
         root = self.state.root

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cove.kube import kinds
 from cove.kube.field_errors import FieldError
-from cove.kube.kinds._kind import Obj
+from cove.kube.kinds._kind import Kind, Obj
 from cove.server.registry import STATUS, Handler
 from cove.server.subresources.approval import approval
 from cove.server.subresources.binding import bind, bind_by_body
@@ -32,10 +32,8 @@ def _pod_part(subresource: str, name: str) -> dict[str, Handler]:
     return part(subresource, prepare, validate)
 
 
-def _approval(new: Obj, old: Obj) -> list[FieldError]:
-    kind = kinds.kind("certificates.k8s.io", "CertificateSigningRequest")
-    found: list[FieldError] = kind.validate_approval(new, old)  # type: ignore[attr-defined]  # CSRs'
-    return found
+def _signing_requests() -> Kind:
+    return kinds.kind("certificates.k8s.io", "CertificateSigningRequest")
 
 
 _SCALE = scale_handlers(builtin_paths)
@@ -65,7 +63,7 @@ SUBRESOURCES: dict[tuple[str, str], dict[str, Handler]] = {
     ("nodes", "proxy"): _PROXY,
     ("namespaces", "finalize"): {"update": finalize},
     ("serviceaccounts", "token"): {"create": request_token},
-    ("certificatesigningrequests.certificates.k8s.io", "approval"): approval(_approval),
+    ("certificatesigningrequests.certificates.k8s.io", "approval"): approval(_signing_requests),
 }
 
 SPECIALS: dict[str, dict[str, Handler]] = {

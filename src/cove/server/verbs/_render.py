@@ -78,7 +78,7 @@ def transformed(
             "you requested PartialObjectMetadataList, but the requested object is not a list "
             f"({_go_name(endpoint, endpoint.kind_name)})",
         )
-    return partial(obj, accepted.version)
+    return partial(obj, accepted.version, endpoint.kind.versioned_annotations)
 
 
 def _go_name(endpoint: Endpoint, kind: str) -> str:
@@ -92,13 +92,25 @@ def _drop_empty(meta: Obj) -> Obj:
     return {k: v for k, v in meta.items() if v not in ("", None)}
 
 
-def partial(obj: Obj, version: str) -> Obj:
-    """An object's metadata alone."""
+def partial(obj: Obj, version: str, without: Sequence[str] = ()) -> Obj:
+    """An object's metadata alone, ``without`` annotations that only the whole object has."""
+    meta = obj.get("metadata", {})
+    annotations = meta.get("annotations")
+    if without and annotations and any(a in annotations for a in without):
+        kept = {k: v for k, v in annotations.items() if k not in without}
+        meta = {k: v for k, v in meta.items() if k != "annotations"}
+        if kept:
+            meta["annotations"] = kept
     return {
         "kind": "PartialObjectMetadata",
         "apiVersion": f"meta.k8s.io/{version}",
-        "metadata": obj.get("metadata", {}),
+        "metadata": meta,
     }
+
+
+def kind_has_printer(endpoint: Endpoint) -> bool:
+    """Kinds without columns of their own are listed by another path, which tells none as null."""
+    return endpoint.kind.has_printer
 
 
 def table_options(request: Request) -> str:
@@ -132,7 +144,7 @@ def row(api: Api, endpoint: Endpoint, obj: Obj, include: str, version: str) -> O
     if conditions:
         doc["conditions"] = conditions
     if include == "Metadata":
-        doc["object"] = partial(obj, version)
+        doc["object"] = partial(obj, version, kind.versioned_annotations)
     elif include == "Object":
         doc["object"] = obj
     else:
@@ -160,7 +172,7 @@ def table(
         # Kinds without a printer of their own are listed by another path, which tells no
         # rows as null.
         "rows": [row(api, endpoint, obj, include, version) for obj in objects]
-        or (None if endpoint.columns()[-1].name == "Created At" else []),
+        or ([] if endpoint.custom or kind_has_printer(endpoint) else None),
     }
 
 
@@ -192,8 +204,9 @@ def list_body(
         parts[-1] += b"]}"
         return Response(200, b",".join(parts))
     objects = [endpoint.load(s.data) for s in items]
+    listed: Obj
     if accepted.transform == "Table":
-        doc = table(api, request, endpoint, accepted.version, objects, _drop_empty(meta))
+        listed = table(api, request, endpoint, accepted.version, objects, _drop_empty(meta))
     elif accepted.transform == "PartialObjectMetadata":
         raise StatusError(
             406,
@@ -202,22 +215,26 @@ def list_body(
             f"({_go_name(endpoint, endpoint.list_kind)})",
         )
     elif accepted.transform:
-        doc = {
+        listed = {
             "kind": "PartialObjectMetadataList",
             "apiVersion": f"meta.k8s.io/{accepted.version}",
             "metadata": _drop_empty(meta),
-            "items": [partial(obj, accepted.version) for obj in objects],
+            "items": [
+                partial(obj, accepted.version, endpoint.kind.versioned_annotations)
+                for obj in objects
+            ]
+            or ([] if endpoint.custom or kind_has_printer(endpoint) else None),
         }
     else:
         if not endpoint.typed_items:
             objects = [_untyped(o) for o in objects]
-        doc = {
+        listed = {
             "kind": endpoint.list_kind,
             "apiVersion": endpoint.api_version,
             "metadata": meta,
             "items": objects,
         }
-    return Response(200, encode(doc, accepted.media), accepted.media)
+    return Response(200, encode(listed, accepted.media), accepted.media)
 
 
 def _untyped(obj: Obj) -> Obj:

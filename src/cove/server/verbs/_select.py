@@ -35,7 +35,7 @@ def matcher(endpoint: Endpoint, options: ListOptions) -> Matcher | None:
         except ValueError as e:
             raise bad_request(str(e)) from e
         if not selector.empty:
-            matches = selector.matches
+            matches: Callable[[dict[str, str]], bool] = selector.matches
             requirements = selector.requirements
             if len(requirements) == 1:
                 matches = requirements[0].matches

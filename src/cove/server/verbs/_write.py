@@ -135,6 +135,9 @@ async def create_object(subject: Subject, obj: Obj, *, url_name: str = "") -> by
     check_namespace(subject, meta)
     update_managed_fields(None, obj, managed_context(subject))
     attributes = subject.attributes("CREATE", obj, None, url_name or meta.get("name", ""))
+    endpoint = subject.endpoint
+    if endpoint.stamps_requester:
+        endpoint.kind.requested_by(obj, subject.request.user.info())
     await api.admission.admit(attributes)
     return await insert(subject, obj, attributes)
 
@@ -212,7 +215,7 @@ def before_create(endpoint: Endpoint, obj: Obj) -> None:
     if not errors and (name := meta.get("name")):
         errors = [fe.invalid("metadata.name", name, why) for why in is_path_segment_name(name)]
     if errors:
-        raise st.invalid(endpoint.kind_name, endpoint.group, meta.get("name", ""), errors)
+        raise st.invalid(endpoint.kind_name, told_group(endpoint), meta.get("name", ""), errors)
 
 
 def store_object(api: Api, endpoint: Endpoint, obj: Obj) -> Stored:
@@ -349,7 +352,13 @@ def before_update(subject: Subject, update: Update, obj: Obj, live: Obj) -> None
         errors = errors * 2
     errors += update.validate(obj, live)
     if errors:
-        raise st.invalid(endpoint.kind_name, endpoint.group, meta.get("name", ""), errors)
+        raise st.invalid(endpoint.kind_name, told_group(endpoint), meta.get("name", ""), errors)
+
+
+def told_group(endpoint: Endpoint) -> str:
+    """The group that errors about an object's fields name."""
+    told = endpoint.kind.told_group
+    return endpoint.group if told is None else told
 
 
 def _carry(meta: Obj, old: Obj, field: str) -> None:

@@ -74,7 +74,12 @@ async def patch(api: Api, request: Request, endpoint: Endpoint, subresource: str
     else:
         update = _patch_update(subject, name, media)
     update.prepare = kind.prepare_status if status else kind.prepare_update
-    update.validate = kind.validate_status if status else kind.validate_update
+    if status:
+        update.validate = kind.validate_status
+    elif media == APPLY:
+        update.validate = kind.validate_update
+    else:
+        update.validate = kind.validate_patch
     if subresource:
         update.create = None
     data, created = await update_object(subject, name, update)

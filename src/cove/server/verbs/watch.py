@@ -225,7 +225,7 @@ class _Stream:
             )
             self.columns_sent = True
         else:
-            doc = partial(obj, self.accepted.version)
+            doc = partial(obj, self.accepted.version, endpoint.kind.versioned_annotations)
         return _line(type_, orjson.dumps(doc))
 
     def _bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:

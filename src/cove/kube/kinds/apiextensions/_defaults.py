@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cove.kube import cel
 from cove.kube import field_errors as fe
+from cove.kube.cel import rules
 from cove.kube.field_errors import FieldError
 from cove.kube.structural import (
     EmbeddedMetadataError,
@@ -57,12 +57,12 @@ def _check(schema: Schema, path: str, in_meta: bool, pruned: bool, errors: Error
     if faults:
         errors += faults
         return
-    rules = cel.rules(schema, root=schema.embedded)
-    if rules is None:
+    checked = rules(schema, root=schema.embedded)
+    if checked is None:
         return
     # Once as a value that stays, once as one that appears.
-    found = rules.validate(value, value, path)
-    errors += found or rules.validate(value, None, path)
+    found = checked.validate(value, value, path)
+    errors += found or checked.validate(value, None, path)
 
 
 def _has_unknown(schema: Schema, value: Any) -> bool:

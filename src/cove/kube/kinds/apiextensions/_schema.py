@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from cove.kube import cel
 from cove.kube import field_errors as fe
+from cove.kube.cel import SchemaContext
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds.apiextensions._defaults import validate_defaults
 from cove.kube.kinds.apiextensions._internal import go_invalid, go_rule, go_schema
@@ -50,14 +50,14 @@ def validate_schema(
         _root_fields(schema, path, errors)
     if schema.get("nullable"):
         errors.append(fe.forbidden(f"{place}.nullable", "nullable cannot be true at the root"))
-    context: cel.SchemaContext | None = None
+    context: SchemaContext | None = None
     if options.require_structural and not _has_unreadable(schema):
         found = validate_structural(schema, place)
         if not found:
             root = parse(schema)
             found = validate_defaults(root, place, require_pruned=options.require_pruned_defaults)
             if not found:
-                context = cel.SchemaContext.root(root)
+                context = SchemaContext.root(root)
         errors += found
     walk = _Walk(options)
     structural, rules = walk.run(schema, place, _Scope(), context)
@@ -149,7 +149,7 @@ class _Walk:
         schema: Any,
         path: str,
         scope: _Scope,
-        context: cel.SchemaContext | None,
+        context: SchemaContext | None,
         *,
         root: bool = True,
     ) -> tuple[Errors, Errors]:
@@ -163,9 +163,7 @@ class _Walk:
             why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
             errors.append(fe.forbidden(f"{path}.uniqueItems", why))
 
-        def descend(
-            inner: Any, place: str, inside: _Scope, child: cel.SchemaContext | None
-        ) -> None:
+        def descend(inner: Any, place: str, inside: _Scope, child: SchemaContext | None) -> None:
             found = self.run(inner, place, inside, child, root=False)
             errors.extend(found[0])
             rules.extend(found[1])
@@ -237,7 +235,7 @@ class _Walk:
         schema: Document,
         path: str,
         scope: _Scope,
-        context: cel.SchemaContext | None,
+        context: SchemaContext | None,
         errors: Errors,
         descend: Any,
     ) -> None:
@@ -369,7 +367,7 @@ class _Walk:
                     errors.append(fe.invalid(f"{place}.fieldPath", field, "must be a valid path"))
 
     def _compile(
-        self, schema: Document, path: str, scope: _Scope, context: cel.SchemaContext
+        self, schema: Document, path: str, scope: _Scope, context: SchemaContext
     ) -> Errors:
         errors: Errors = []
         for index, rule in enumerate(schema["x-kubernetes-validations"]):
