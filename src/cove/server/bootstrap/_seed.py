@@ -1,10 +1,11 @@
-"""Writing the server's own objects: no request, no admission, no managed fields."""
+"""Writing the server's own objects: no request and no admission."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from cove.kube.apply import Context, update_managed_fields
 from cove.kube.kinds._kind import Obj
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ def seed(api: Api, group: str, version: str, plural: str, doc: dict[str, Any]) -
     status = doc.get("status")
     if status:
         obj["status"] = status
+    context = Context(
+        manager="kube-apiserver",
+        api_version=endpoint.api_version,
+        schema=endpoint.schema,
+        now=api.timestamp(),
+    )
+    update_managed_fields(None, obj, context)
     meta = obj["metadata"]
     meta["uid"] = str(uuid4())
     meta["creationTimestamp"] = api.timestamp()

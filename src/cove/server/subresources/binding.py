@@ -86,8 +86,6 @@ async def _bind(
         added = binding["metadata"].get(field)
         if added:
             meta[field] = {**meta.get(field, {}), **added}
-    if meta.get("generation", 0) > 0:
-        meta["generation"] += 1
     _scheduled(pod, api.timestamp())
     if not options.dry_run:
         written = store_object(api, pods, pod)
@@ -111,7 +109,4 @@ def _scheduled(pod: Obj, now: str) -> None:
         "lastProbeTime": None,
         "lastTransitionTime": now,
     }
-    generation = pod["metadata"].get("generation")
-    if generation:
-        condition["observedGeneration"] = generation
     pod["status"]["conditions"] = [*kept, condition]

@@ -21,7 +21,9 @@ async def get(api: Api, request: Request, endpoint: Endpoint) -> Response:
     if request.query_string:
         check_not_ahead(api, request.param("resourceVersion"))
     store = api.store
-    stored = store.state.get(endpoint.storage, info.namespace, info.name)
+    # A Namespace's path names it as the namespace of the request as well.
+    namespace = info.namespace if endpoint.namespaced else ""
+    stored = store.state.get(endpoint.storage, namespace, info.name)
     if stored is None:
         raise endpoint.not_found(info.name)
     if stored.revision > store.durable_revision:

@@ -1,0 +1,101 @@
+"""What all tests share: clusters, real clients, and prerequisites that CI insists on."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import sysconfig
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cove.engines.embedded import EmbeddedCluster, embedded
+
+BIN = Path(sysconfig.get_path("scripts"))
+
+
+def _present(capability: str) -> bool:
+    if capability == "kubectl":
+        return (BIN / "kubectl").exists()
+    if capability == "helm":
+        return importlib.util.find_spec("helm_python") is not None
+    raise ValueError(f"unknown capability {capability!r}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose prerequisite is missing; fail it where COVE_REQUIRE names that."""
+    required = set(filter(None, os.environ.get("COVE_REQUIRE", "").split(",")))
+    for mark in item.iter_markers("requires"):
+        for capability in mark.args:
+            if _present(capability):
+                continue
+            if capability in required:
+                pytest.fail(f"{capability} is missing and COVE_REQUIRE names it", pytrace=False)
+            pytest.skip(f"{capability} is missing")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def execute(*command: str, stdin: str = "", **env: str) -> Done:
+    """Run a program to its end, with more environment."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **env},
+    )
+    out, err = await process.communicate(stdin.encode())
+    assert process.returncode is not None
+    return Done(process.returncode, out.decode(), err.decode())
+
+
+class Kubectl:
+    """The real kubectl, pointed at a cluster."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.kubeconfig = kubeconfig
+
+    async def __call__(self, *arguments: str, stdin: str = "") -> str:
+        """Standard output; fails the test if kubectl fails."""
+        done = await self.attempt(*arguments, stdin=stdin)
+        assert done.code == 0, f"kubectl {' '.join(arguments)}: {done.err}"
+        return done.out
+
+    async def attempt(self, *arguments: str, stdin: str = "") -> Done:
+        """How it ended, whatever that was."""
+        return await execute(
+            str(BIN / "kubectl"), *arguments, stdin=stdin, KUBECONFIG=str(self.kubeconfig)
+        )
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[EmbeddedCluster]:
+    """A server without controllers and nodes, pods created without a service account."""
+    async with embedded(
+        nodes=0, controllers=False, disable_admission=["ServiceAccount"]
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[EmbeddedCluster]:
+    """A whole cluster with two nodes."""
+    async with embedded(nodes=2) as running:
+        yield running
+
+
+@pytest.fixture
+def kubectl(cluster: EmbeddedCluster) -> Kubectl:
+    """kubectl for the whole cluster."""
+    return Kubectl(cluster.kubeconfig_path)
