@@ -26,7 +26,7 @@ _MODULES: dict[str, tuple[str, str] | None] = {
     "TaintNodesByCondition": ("nodes", "TaintNodesByCondition"),
     "AlwaysPullImages": ("pods", "AlwaysPullImages"),
     "ImagePolicyWebhook": None,
-    "PodSecurity": None,
+    "PodSecurity": ("podsecurity", "PodSecurity"),
     "PodNodeSelector": None,
     "Priority": ("priority", "Priority"),
     "DefaultTolerationSeconds": ("pods", "DefaultTolerationSeconds"),
