@@ -22,6 +22,8 @@ _PATCHES = (
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 )
+# What kubectl looks at to decide how it patches.
+_CUSTOM_PATCHES = tuple(p for p in _PATCHES if "strategic" not in p)
 _PRETTY = ("pretty",)
 _CHANGE = ("dryRun", "fieldManager", "fieldValidation")
 _DELETE = ("dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy")
@@ -79,6 +81,12 @@ class Endpoint(NamedTuple):
     delete_options: dict[str, Any]
     status: dict[str, Any]
     patch: dict[str, Any]
+    custom: bool = False
+
+    @property
+    def patches(self) -> Sequence[str]:
+        """The media types of patches: custom resources take no strategic ones."""
+        return _CUSTOM_PATCHES if self.custom else _PATCHES
 
 
 # verb → (method, action, operationId's word)
@@ -212,7 +220,7 @@ class _Maker:
         answers: Sequence[str],
     ) -> None:
         produces = (*_JSON, _STREAM) if verb == "list" else _JSON
-        consumes = _PATCHES if verb == "patch" else _JSON
+        consumes = self.endpoint.patches if verb == "patch" else _JSON
         if self.version == 2:
             doc["consumes"] = list(consumes)
             doc["produces"] = list(produces)

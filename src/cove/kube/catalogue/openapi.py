@@ -202,6 +202,7 @@ def _custom_paths(kind: CustomKind, out: Definitions) -> dict[str, Any]:
                     common.delete_options,
                     common.status,
                     common.patch,
+                    custom=True,
                 ),
                 out.version,
             )

@@ -274,21 +274,21 @@ class _Coster:
         self._push(e.accu, _Local(self.path(start), self.size(start), self.entry(start)))
         total = total + self.cost(result)
         self.locals[e.accu].pop()
-        size, entry = self.size(result), self.entry(result)
+        self._copy(e, result)
+        return total
+
+    def _copy(self, e: Expr, source: Expr) -> None:
+        """An expression is as large as what it only passes on."""
+        size, entry = self.size(source), self.entry(source)
         if size is not None:
             self.sizes[e.id] = size
         if entry is not None:
             self.entries[e.id] = entry
-        return total
 
     def _call(self, e: Expr) -> Range:
         if e.name == "dyn" and len(e.args) == 1:
             total = ONE + self.cost(e.args[0])
-            size, entry = self.size(e.args[0]), self.entry(e.args[0])
-            if size is not None:
-                self.sizes[e.id] = size
-            if entry is not None:
-                self.entries[e.id] = entry
+            self._copy(e, e.args[0])
             return total
         costs = [self.cost(a) for a in e.args]
         overloads = self.ast.overloads.get(e.id)

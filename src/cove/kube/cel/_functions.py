@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -53,7 +54,7 @@ def _compare(a: Any, b: Any) -> int:
 
 
 def _is_sorted(values: list[Any]) -> bool:
-    return all(_compare(a, b) <= 0 for a, b in zip(values, values[1:], strict=False))
+    return all(_compare(a, b) <= 0 for a, b in pairwise(values))
 
 
 def _sum(values: list[Any]) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cove.kube.cel._types import DeclType, unescape
@@ -85,24 +84,33 @@ def _bytes(value: Any) -> Any:
 
 
 def _duration(value: Any) -> Any:
+    from google.protobuf.duration_pb2 import Duration
+
     from cove.kube.times import TimeError, parse_duration
 
     if not isinstance(value, str):
         return value
     try:
-        return timedelta(microseconds=parse_duration(value) / 1000)
+        nanos = parse_duration(value)
     except TimeError:
         return value
+    found = Duration()
+    found.FromNanoseconds(nanos)
+    return found
 
 
 def _timestamp(value: Any) -> Any:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
     if not isinstance(value, str):
         return value
+    found = Timestamp()
     try:
-        found = datetime.fromisoformat(value.replace("Z", "+00:00").replace("z", "+00:00"))
+        # A date stands for its midnight.
+        found.FromJsonString(value if len(value) > 10 else f"{value}T00:00:00Z")
     except ValueError:
         return value
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return found
 
 
 _SCALARS: dict[str, Convert] = {

@@ -19,9 +19,9 @@ _INT32 = 2**31
 _FLOAT32 = 3.4028234663852886e38
 
 
-def go_number(value: float) -> str:
+def go_number(value: int | float) -> str:
     """A number as Go's ``%v`` prints it."""
-    if value.__class__ is int:
+    if isinstance(value, int):
         return str(value)
     if float(value).is_integer() and abs(value) < 1e21:
         return str(int(value))

@@ -1,0 +1,258 @@
+"""CEL over structural schemas: types, costs, evaluation, ratcheting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cove.kube.cel import Rules, SchemaContext, escape, rules, unescape
+from cove.kube.structural import parse
+
+OBJECT = {
+    "type": "object",
+    "properties": {
+        "count": {"type": "integer"},
+        "ratio": {"type": "number"},
+        "name": {"type": "string", "maxLength": 10},
+        "when": {"type": "string", "format": "date-time"},
+        "wait": {"type": "string", "format": "duration"},
+        "port": {"x-kubernetes-int-or-string": True},
+        "namespace": {"type": "string"},
+        "a-b": {"type": "string"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "grid": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+        "free": {"x-kubernetes-preserve-unknown-fields": True},
+    },
+}
+
+
+def compiled(*rule_texts: str, **more: Any) -> Rules:
+    found = rules(
+        parse({**OBJECT, "x-kubernetes-validations": [{"rule": r, **more} for r in rule_texts]})
+    )
+    assert found is not None
+    return found
+
+
+def error_of(rule: str, **more: Any) -> str:
+    return SchemaContext.root(parse(OBJECT)).check({"rule": rule, **more}).error
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "self.count > 1",
+        "self.ratio > 1.5",
+        "self.name.startsWith('a')",
+        "self.when < timestamp('2030-01-01T00:00:00Z')",
+        "self.wait > duration('1m')",
+        "type(self.port) == int ? self.port > 1 : self.port == 'x'",
+        "self.__namespace__ == 'x' && self.a__dash__b == 'y'",
+        "self.tags.all(t, t.size() > 0) && self.tags.isSorted()",
+        "self.labels.all(k, self.labels[k] != '')",
+        "self.grid.all(row, row.all(cell, cell > 0))",
+        "self.?count.orValue(3) == 3",
+        "has(self.name) || self.metadata.name == self.kind",
+        "quantity('1Gi').isGreaterThan(quantity('1Mi'))",
+        "cidr('10.0.0.0/8').containsIP('10.1.2.3') && ip('::1').family() == 6",
+        "url('https://a:8/b').getPort() == '8'",
+        "semver('1.10.0').isGreaterThan(semver('1.9.0'))",
+        "sets.contains(self.tags, ['a']) && self.tags.indexOf('a') == 0",
+        "self.name.find('[0-9]+') == '' && self.name.findAll('a', 1).size() == 1",
+        "'%s-%d'.format([self.name, self.count]) != ''",
+        "cel.bind(x, self.count, x + 1) > 1",
+    ],
+)
+def test_rules_that_type_check(rule: str) -> None:
+    assert error_of(rule) == ""
+
+
+@pytest.mark.parametrize(
+    ("rule", "error"),
+    [
+        ("self.count >", "Syntax error: mismatched input '<EOF>'"),
+        (
+            "self.nope == 1",
+            "ERROR: <input>:1:5: undefined field 'nope'\n | self.nope == 1\n | ....^",
+        ),
+        ("self.count.size() > 1", "found no matching overload for 'size' applied to 'int.()'"),
+        ("size(self.count) > 1", "found no matching overload for 'size' applied to '(int)'"),
+        ("self.count == 'a'", "found no matching overload for '_==_' applied to '(int, string)'"),
+        ("self.count.x == 1", "type 'int' does not support field selection"),
+        ("other == 1", "undeclared reference to 'other' (in container '')"),
+        ("self.namespace == ''", "undefined field 'namespace'"),
+        ("self.free == 1", "undefined field 'free'"),
+        ("self.count", "cel expression must evaluate to a bool"),
+    ],
+)
+def test_rules_that_do_not(rule: str, error: str) -> None:
+    assert error in error_of(rule)
+
+
+def test_columns_count_in_the_rule_as_it_was_written() -> None:
+    found = error_of("self.nope == 1 && oldSelf.hasValue()", optionalOldSelf=True)
+
+    assert found.endswith("\n | self.nope == 1 && oldSelf.hasValue()\n | ....^")
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "holds"),
+    [
+        ("self.count > 1", {"count": 2}, True),
+        ("self.ratio > 1.5", {"ratio": 2}, True),
+        (
+            "self.__namespace__ == 'x' && self.a__dash__b == 'y'",
+            {"namespace": "x", "a-b": "y"},
+            True,
+        ),
+        ("self.when < timestamp('2030-01-01T00:00:00Z')", {"when": "2020-01-01T00:00:00Z"}, True),
+        ("self.wait == duration('90s')", {"wait": "1m30s"}, True),
+        ("self.labels['k'] == 'v'", {"labels": {"k": "v"}}, True),
+        ("has(self.name)", {}, False),
+        ("self.tags.sum() == 'x' || self.tags.max() == 'b'", {"tags": ["a", "b"]}, True),
+        ("self.tags.exists_one(t, t == 'a')", {"tags": ["a", "a"]}, False),
+    ],
+)
+def test_evaluation(rule: str, value: Any, holds: bool) -> None:
+    assert (compiled(rule).validate(value, None) == []) is holds
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("self.name == 'x'", "no such key: name evaluating rule: self.name == 'x'"),
+        ("1 / self.count == 1", "division by zero evaluating rule: 1 / self.count == 1"),
+        ("self.tags[5] == ''", "index out of bounds: 5 evaluating rule: self.tags[5] == ''"),
+    ],
+)
+def test_errors_of_evaluation(rule: str, text: str) -> None:
+    (error,) = compiled(rule).validate({"count": 0, "tags": []}, None)
+
+    assert error.text == f'Invalid value: "object": {text}'
+
+
+def test_messages_reasons_and_fields() -> None:
+    found = compiled(
+        "self.count > 1",
+        messageExpression="'count is ' + string(self.count)",
+        reason="FieldValueForbidden",
+        fieldPath=".count",
+    )
+
+    (error,) = found.validate({"count": 1}, None, "spec")
+
+    assert (error.reason, error.field) == ("FieldValueForbidden", "spec.count")
+    assert error.text == "Forbidden: count is 1"
+
+
+def test_a_message_that_cannot_be_made_falls_back() -> None:
+    found = compiled("self.count > 1", messageExpression="self.name", message="too small")
+
+    assert found.validate({"count": 1}, None)[0].text == "Invalid value: too small"
+
+
+def test_transition_rules_need_an_old_value() -> None:
+    found = compiled("self.count >= oldSelf.count")
+
+    assert found.validate({"count": 1}, None) == []
+    assert found.validate({"count": 1}, {"count": 2})[0].reason == "FieldValueInvalid"
+    optional = compiled("!oldSelf.hasValue() || oldSelf.value().count < 5", optionalOldSelf=True)
+    assert optional.validate({"count": 1}, None) == []
+    assert optional.validate({"count": 1}, {"count": 7}) != []
+
+
+def test_what_has_not_changed_is_only_warned_of() -> None:
+    rule = {"rule": "self > 0", "message": "positive"}
+    root = parse(
+        {
+            "type": "object",
+            "properties": {
+                "a": {"type": "integer", "x-kubernetes-validations": [rule]},
+                "b": {"type": "integer"},
+            },
+        }
+    )
+    found = rules(root, root=True)
+    assert found is not None
+    warned: list[str] = []
+
+    same = found.validate({"a": 0, "b": 2}, {"a": 0, "b": 1}, ratchet=True, warn=warned.append)
+    changed = found.validate({"a": -1}, {"a": 0}, ratchet=True)
+
+    assert same == []
+    assert warned == ["a: Invalid value: 0: positive"]
+    assert [e.field for e in changed] == ["a"]
+
+
+def test_old_elements_of_map_lists_are_found_by_their_keys() -> None:
+    items = {
+        "type": "object",
+        "properties": {"k": {"type": "string"}, "v": {"type": "integer"}},
+        "x-kubernetes-validations": [{"rule": "self.v >= oldSelf.v"}],
+    }
+    root = parse(
+        {
+            "type": "object",
+            "properties": {
+                "l": {
+                    "type": "array",
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["k"],
+                    "items": items,
+                }
+            },
+        }
+    )
+    found = rules(root, root=True)
+    assert found is not None
+
+    errors = found.validate(
+        {"l": [{"k": "b", "v": 1}, {"k": "a", "v": 2}]},
+        {"l": [{"k": "a", "v": 1}, {"k": "b", "v": 2}]},
+    )
+
+    assert [e.field for e in errors] == ["l[0]"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "cost"),
+    [
+        ("self.count > 1", 3),
+        ("self.name == 'abc'", 3),
+        ("has(self.name)", 2),
+    ],
+)
+def test_costs(rule: str, cost: int) -> None:
+    assert SchemaContext.root(parse(OBJECT)).check({"rule": rule}).cost == cost
+
+
+def test_nested_loops_over_unbounded_lists_cost_too_much() -> None:
+    context = SchemaContext.root(parse(OBJECT))
+    errors: list[Any] = []
+
+    cost = context.check({"rule": "self.tags.all(a, self.tags.all(b, a == b))"}).cost
+    context.judge(cost, "estimated rule cost", "p", errors)
+    context.total.observe("p", cost)
+
+    assert "exceeds budget by factor of more than 100x" in errors[0].text
+    assert len(context.total.errors("s")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "identifier"),
+    [
+        ("a", "a"),
+        ("namespace", "__namespace__"),
+        ("a-b", "a__dash__b"),
+        ("a.b/c", "a__dot__b__slash__c"),
+        ("a__b", "a__underscores__b"),
+        ("1a", None),
+        ("a b", None),
+    ],
+)
+def test_escapes(name: str, identifier: str | None) -> None:
+    assert escape(name) == identifier
+    if identifier is not None:
+        assert unescape(identifier) == name
