@@ -29,6 +29,8 @@ from cove.kube.catalogue._resources import DATA, groups, resources, versions
 __all__ = ["CustomKind", "v2", "v3", "v3_hash", "v3_index"]
 
 RELEASE = "v1.36.0"
+# Moves when the same data makes other documents: clients keep what they got by its hash.
+EDITION = "2"
 _SECURITY = {
     "BearerToken": {
         "description": "Bearer Token authentication",
@@ -117,7 +119,7 @@ def v3_hash(group: str, version: str, extra: Sequence[CustomKind] = ()) -> str:
 
 @cache
 def _built_in_digest(group: str, version: str) -> bytes:
-    raw = f"{RELEASE} {group}/{version}".encode()
+    raw = f"{RELEASE} {EDITION} {group}/{version}".encode()
     if version in versions(group):
         for stem in (stem_of(group, version), "meta.v1"):
             raw += (DATA / "schemas" / f"{stem}.json").read_bytes()

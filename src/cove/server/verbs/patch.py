@@ -210,6 +210,9 @@ def patched(
 
 def _quoted(result: Obj, endpoint: Endpoint) -> str:
     """The document as Go prints it: known fields in their order, the top level sorted."""
+    if endpoint.custom:
+        # Of no Go type: maps, which Go writes sorted.
+        return orjson.dumps(result, option=orjson.OPT_SORT_KEYS).decode()
     ordered = codec.in_go_order(result, endpoint.schema)
     return orjson.dumps({k: ordered.get(k, result[k]) for k in sorted(result)}).decode()
 
