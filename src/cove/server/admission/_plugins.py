@@ -20,7 +20,7 @@ _MODULES: dict[str, tuple[str, str] | None] = {
     "NamespaceAutoProvision": ("namespaces", "NamespaceAutoProvision"),
     "NamespaceLifecycle": ("namespaces", "NamespaceLifecycle"),
     "NamespaceExists": ("namespaces", "NamespaceExists"),
-    "LimitRanger": None,
+    "LimitRanger": ("limitranger", "LimitRanger"),
     "ServiceAccount": ("serviceaccount", "ServiceAccount"),
     "NodeRestriction": None,
     "TaintNodesByCondition": ("nodes", "TaintNodesByCondition"),
