@@ -49,7 +49,7 @@ _MODULES: dict[str, tuple[str, str] | None] = {
     "MutatingAdmissionWebhook": None,
     "ValidatingAdmissionPolicy": None,
     "ValidatingAdmissionWebhook": None,
-    "ResourceQuota": None,
+    "ResourceQuota": ("resourcequota", "ResourceQuota"),
     "AlwaysDeny": None,
 }
 
