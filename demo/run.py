@@ -72,8 +72,10 @@ def install_chart(kubeconfig: str) -> None:
             wait="watcher",
             timeout=int(PATIENCE),
         )
-    print(f"   helm {helm_python.helm_sdk_version()}: release {release['name']}", end=" ")
-    print(f"revision {release['version']}, {release['status']}")
+    print(
+        f"   helm {helm_python.helm_sdk_version()}: release {release['name']} revision "
+        f"{release['revision']} is {release['status']}: {release['notes'].strip()}"
+    )
 
 
 def is_ready(obj: dict[str, object]) -> bool:
@@ -153,6 +155,7 @@ def show(keep: bool) -> None:
     with step("everything becomes ready"):
         asyncio.run(wait_until_ready(path))
     with step("what runs"):
+        print("   (no container engine is used: the nodes simulate their pods, and say so)")
         for namespace in NAMESPACES:
             kubectl(
                 "get", "deployments,services,endpointslices,pods", "-n", namespace, "-o", "wide"

@@ -51,9 +51,7 @@ def replay(only: str | None, verbose: bool, quiet: bool = False) -> dict[str, An
                 command += ["--only", only]
             if verbose:
                 command.append("-v")
-            subprocess.run(
-                command, check=False, stdout=subprocess.DEVNULL if quiet else None
-            )
+            subprocess.run(command, check=False, stdout=subprocess.DEVNULL if quiet else None)
             found: dict[str, Any] = json.loads(report.read_text())
             return found
         finally:

@@ -75,7 +75,11 @@ async def test_a_body_above_the_limit_is_413(api: EmbeddedCluster) -> None:
     """3 MiB is what a real API server takes."""
     big = json.dumps({"metadata": {"name": "big"}, "data": {"k": "x" * (3 << 20)}})
     status, doc = await call(
-        api, "POST", CONFIG_MAPS, data=io.BytesIO(big.encode()), headers={"Content-Type": "application/json"}
+        api,
+        "POST",
+        CONFIG_MAPS,
+        data=io.BytesIO(big.encode()),
+        headers={"Content-Type": "application/json"},
     )
     assert (status, doc["reason"]) == (413, "RequestEntityTooLarge")
 
@@ -85,9 +89,7 @@ async def test_a_thousand_idle_connections_do_not_stop_a_request(api: EmbeddedCl
     loop = asyncio.get_running_loop()
     idle = []
     for _ in range(1000):
-        transport, _ = await loop.create_connection(
-            asyncio.Protocol, "127.0.0.1", api.server.port
-        )
+        transport, _ = await loop.create_connection(asyncio.Protocol, "127.0.0.1", api.server.port)
         idle.append(transport)
     try:
         status, _ = await call(api, "GET", "/api/v1/namespaces/default")
@@ -101,9 +103,7 @@ async def test_a_client_that_trickles_its_headers_does_not_stop_others(
     api: EmbeddedCluster,
 ) -> None:
     """Slow loris: half a request is held, everybody else is served."""
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", api.server.port, ssl=context(api)
-    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.server.port, ssl=context(api))
     writer.write(b"GET /api HTTP/1.1\r\nHost: x\r\nX-Slow")
     await writer.drain()
     status, _ = await call(api, "GET", "/api")

@@ -68,7 +68,14 @@ def start(name: str, settings: Settings) -> Started:
         other = folder.serving()
         if other is not None:
             return Started(folder, other, True)
-    raise StartError(said or f"the cluster's process ended at once; its log is {folder.log}")
+    raise StartError(said or _last_words(folder))
+
+
+def _last_words(folder: ClusterFolder) -> str:
+    """What the log of a process ends with that said nothing through the pipe."""
+    lines = folder.log.read_text(errors="replace").splitlines()[-12:]
+    told = "\n".join(f"  {line}" for line in lines)
+    return f"the cluster's process ended at once; its log {folder.log} ends with\n{told}"
 
 
 def _trim(folder: ClusterFolder) -> None:

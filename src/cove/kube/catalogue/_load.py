@@ -188,8 +188,10 @@ class _Builder:
     def node(self, stem: str, kind: str, more: dict[str, Any]) -> Node:
         if kind[0] == "@":
             package, _, name = kind[1:].rpartition(":")
-            node = self.struct(package or stem, name)
-            return _granular(node) if more.get("t") == "granular" and node.atomic else node
+            struct = self.struct(package or stem, name)
+            if more.get("t") == "granular" and struct.atomic:
+                return _granular(struct)
+            return struct
         container: NodeType
         if kind.startswith("[]"):
             container = "list"

@@ -1,0 +1,51 @@
+"""What may not be in the tree: paths of a machine, addresses of package registries, secrets.
+
+Run by ``make lint`` over the files git knows.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Written apart so that this file does not find itself.
+_PATTERNS = {
+    "a path of a machine": re.compile(
+        r"(?<![\w.])/(?:wor" + r"k|home/\w+|Users/\w+|roo" + r"t/\.)/"
+    ),
+    "the address of a package registry": re.compile(
+        r"https?://(?:[\w.-]*pypi\.or"
+        + r"g|files\.pythonhosted|registry\.npmj"
+        + r"s|deb\.debia"
+        + r"n)"
+    ),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KE" + r"Y-----\n[A-Za-z0-9+/]{40}"),
+}
+_SKIPPED = {".png", ".gif", ".db"}
+
+
+def main() -> int:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    found = 0
+    for name in filter(None, listed.split("\0")):
+        path = ROOT / name
+        if path.suffix in _SKIPPED or not path.is_file():
+            continue
+        text = path.read_text(errors="replace")
+        for what, pattern in _PATTERNS.items():
+            match = pattern.search(text)
+            if match:
+                line = text.count("\n", 0, match.start()) + 1
+                print(f"{name}:{line}: {what}: {match.group()}")
+                found += 1
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
