@@ -38,6 +38,10 @@ Doc = dict[str, Any]
 
 # At most this many pods are made or removed in one go.
 BURST = 500
+# A set of many pods is not counted anew for each of them: changes are gathered for a
+# second per this many pods, at most one.
+GATHER = 2000.0
+SMALL = 50
 
 
 class ReplicaSetController(Controller):
@@ -87,14 +91,18 @@ class ReplicaSetController(Controller):
                 self.expectations.deleted(key, new["metadata"]["uid"])
                 self.queue.add(key)
             return
-        if old is not None:
-            before = self._owner_key(old)
-            if before is not None and before != key:
-                self.queue.add(before)
+        before = self._owner_key(old) if old is not None else None
+        if before is not None and before != key:
+            self.queue.add(before)
         if key is not None:
-            if old is None:
+            if old is None or before != key:
                 self.expectations.created(key)
-            self.queue.add(key)
+                if self.expectations.satisfied(key):
+                    self.queue.add(key)
+                else:
+                    self._gather(key, new)
+            elif _counted(old) != _counted(new):
+                self._gather(key, new)
             seconds = 0
             if old is not None and not is_ready(old) and is_ready(new):
                 owner = self.sets.get_key(key)
@@ -105,6 +113,14 @@ class ReplicaSetController(Controller):
             return
         if controller_of(new) is None:
             self._orphan_changed(old, new)
+
+    def _gather(self, key: str, pod: Doc) -> None:
+        owner = controller_of(pod)
+        size = self.pods.count("controller", owner["uid"]) if owner is not None else 0
+        if size < SMALL:
+            self.queue.add(key)
+        else:
+            self.queue.add_after(key, min(size / GATHER, 1.0))
 
     def _orphan_changed(self, old: Doc | None, new: Doc) -> None:
         metadata = new["metadata"]
@@ -297,6 +313,12 @@ class ReplicaSetController(Controller):
         if conditions:
             status["conditions"] = conditions
         return status
+
+
+def _counted(pod: Doc) -> tuple[Any, ...]:
+    """What of a pod shows in its set's status, or makes it another's."""
+    status = pod.get("status", {})
+    return status.get("phase"), is_ready(pod), pod["metadata"].get("labels")
 
 
 class ReplicationController(ReplicaSetController):

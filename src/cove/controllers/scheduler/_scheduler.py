@@ -247,7 +247,6 @@ class Scheduler(Controller):
         )
 
     def _check_claims(self, pod: Doc) -> None:
-        total = sum(1 for n in self.placement.nodes.values() if n.node is not None)
         for volume in pod["spec"].get("volumes", ()):
             claim = volume.get("persistentVolumeClaim")
             if claim:
@@ -269,7 +268,10 @@ class Scheduler(Controller):
                 )
             elif not found["spec"].get("volumeName"):
                 why = "pod has unbound immediate PersistentVolumeClaims"
-            if why and total:
+            if not why:
+                continue
+            total = sum(1 for n in self.placement.nodes.values() if n.node is not None)
+            if total:
                 raise UnschedulableError(
                     f"0/{total} nodes are available: {why}. not found"
                     if why.startswith("pod has")
