@@ -96,7 +96,8 @@ class UnknownPluginError(CoveError):
 def build(enable: Iterable[str] = (), disable: Iterable[str] = ()) -> Admission:
     """The chain of a cluster; raises :class:`UnknownPluginError` for names not known.
 
-    A name that is both enabled and disabled is off.
+    A name that is both enabled and disabled is off.  What keeps users from giving
+    themselves rights is always on, and comes last.
     """
     enable, disable = set(enable), set(disable)
     for name in sorted(enable | disable):
@@ -109,4 +110,5 @@ def build(enable: Iterable[str] = (), disable: Iterable[str] = ()) -> Admission:
             module, cls = place
             plugin = getattr(import_module(f"cove.server.admission.{module}"), cls)
             plugins.append(plugin())
-    return Admission(plugins)
+    escalation = import_module("cove.server.admission.escalation")
+    return Admission([*plugins, escalation.RoleEscalation()])
