@@ -35,6 +35,8 @@ class HttpTransport:
         self._timeout = timeout
         self._base = connection.server.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
+        # Streams keep their connections for minutes: they must not use up those of requests.
+        self._streams: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> HttpTransport:
         return self
@@ -42,24 +44,29 @@ class HttpTransport:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    def _open(self) -> aiohttp.ClientSession:
-        session = self._session
-        if session is None:
-            import aiohttp
+    def _new(self, limit: int) -> aiohttp.ClientSession:
+        """A session of at most ``limit`` connections, 0 for any number."""
+        import aiohttp
 
-            context: ssl.SSLContext | bool = True
-            if self._base.startswith("https:"):
-                context = tls_context(self.connection)
-            session = self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context),
-                timeout=aiohttp.ClientTimeout(
-                    total=self._timeout, sock_connect=CONNECT_TIMEOUT, connect=None
-                ),
-                auto_decompress=True,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                proxy=self.connection.proxy_url or None,
-            )
-        return session
+        context: ssl.SSLContext | bool = True
+        if self._base.startswith("https:"):
+            context = tls_context(self.connection)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=limit, ssl=context),
+            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_TIMEOUT),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=self.connection.proxy_url or None,
+        )
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = self._new(CONNECTIONS)
+        return self._session
+
+    def _open_streams(self) -> aiohttp.ClientSession:
+        if self._streams is None:
+            self._streams = self._new(0)
+        return self._streams
 
     async def _headers(self, headers: Mapping[str, str] | None) -> dict[str, str]:
         out = dict(headers or {})
@@ -118,7 +125,7 @@ class HttpTransport:
         import aiohttp
 
         sent = await self._headers(headers)
-        session = self._open()
+        session = self._open_streams()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
         try:
             response = await session.request(
@@ -155,7 +162,7 @@ class HttpTransport:
 
         sent = await self._headers(None)
         try:
-            async with self._open().ws_connect(
+            async with self._open_streams().ws_connect(
                 self._url(path, query),
                 protocols=protocols,
                 headers=sent,
@@ -167,9 +174,11 @@ class HttpTransport:
 
     async def close(self) -> None:
         """Close the connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions = (self._session, self._streams)
+        self._session = self._streams = None
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
 
 def _reason(error: BaseException) -> str:
