@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 
 from cove._version import __version__
 from cove.cli._output import Format, emit, note, table
-from cove.engines.home import ClusterFolder, Settings, UnknownClusterError, clusters, home
+from cove.engines.home import ClusterFolder, UnknownClusterError, clusters, home
 
 app = typer.Typer(
     help="A Kubernetes you carry with you.",
@@ -38,16 +39,25 @@ def _folder(name: str) -> ClusterFolder:
 def up(
     name: Name = DEFAULT,
     port: Annotated[
-        int, typer.Option(help="Port of the API server; 0 takes a free one.", min=0, max=65535)
-    ] = 0,
-    nodes: Annotated[int, typer.Option(help="How many nodes; 0 has none.", min=0)] = 1,
-    service_subnet: Annotated[str, typer.Option(help="Addresses of services.")] = "10.96.0.0/12",
-    pod_subnet: Annotated[str, typer.Option(help="Addresses of pods.")] = "10.244.0.0/16",
+        int | None,
+        typer.Option(help="Port of the API server; 0 takes a free one. [0]", min=0, max=65535),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(help="How many nodes; 0 has none. [1]", min=0)
+    ] = None,
+    service_subnet: Annotated[
+        str | None, typer.Option(help="Addresses of services. [10.96.0.0/12]")
+    ] = None,
+    pod_subnet: Annotated[
+        str | None, typer.Option(help="Addresses of pods. [10.244.0.0/16]")
+    ] = None,
     enable_admission: Annotated[
-        list[str] | None, typer.Option(metavar="PLUGIN", help="Turn an admission plugin on.")
+        list[str] | None,
+        typer.Option(metavar="PLUGIN", help="Turn an admission plugin on; repeatable."),
     ] = None,
     disable_admission: Annotated[
-        list[str] | None, typer.Option(metavar="PLUGIN", help="Turn an admission plugin off.")
+        list[str] | None,
+        typer.Option(metavar="PLUGIN", help="Turn an admission plugin off; repeatable."),
     ] = None,
     in_memory: Annotated[
         bool, typer.Option("--in-memory", help="Keep nothing when the cluster stops.")
@@ -56,24 +66,30 @@ def up(
         bool, typer.Option("--merge-kubeconfig", help="Add the cluster to ~/.kube/config.")
     ] = False,
 ) -> None:
-    """Start a cluster in the background; a running one is left as it is."""
+    """Start a cluster in the background; a running one is left as it is.
+
+    Options that are not given are as they were the last time.
+    """
     from cove.engines.process import start
 
     begun = time.monotonic()
-    settings = Settings(
-        port=port,
-        nodes=nodes,
-        service_subnet=service_subnet,
-        pod_subnet=pod_subnet,
-        enable_admission=tuple(enable_admission or ()),
-        disable_admission=tuple(disable_admission or ()),
-        in_memory=in_memory,
-    )
+    given: dict[str, Any] = {
+        "port": port,
+        "nodes": nodes,
+        "service_subnet": service_subnet,
+        "pod_subnet": pod_subnet,
+        # An empty one takes back those of the last time.
+        "enable_admission": _plugins(enable_admission),
+        "disable_admission": _plugins(disable_admission),
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    settings = replace(ClusterFolder(name).settings, in_memory=in_memory, **given)
     started = start(name, settings)
     if started.already:
         note(f"cluster {name} is already running (pid {started.pid})")
-        if started.folder.exists and started.folder.settings != settings:
-            note("its options differ from the ones given; they take effect after `cove down`")
+        running = started.folder.settings
+        if any(getattr(running, key) != value for key, value in given.items()):
+            note("its options differ from the ones given; give them again after `cove down`")
     else:
         took = time.monotonic() - begun
         note(f"cluster {name} is up in {took:.2f} s: {_server(started.folder)}")
@@ -84,6 +100,10 @@ def up(
         merge(target, started.folder.kubeconfig, name)
         note(f"context {name} is the current one in {target}")
     note(f'use it: eval "$(cove env{_option(name)})"')
+
+
+def _plugins(names: list[str] | None) -> tuple[str, ...] | None:
+    return None if not names else tuple(filter(None, names))
 
 
 def _option(name: str) -> str:

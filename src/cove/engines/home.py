@@ -9,6 +9,7 @@
         store.db                   objects, unless started with --in-memory
         server.log                 what the background process says
         lock                       held by the process that serves the cluster; its pid inside
+    starting                   held by who starts that process, until it serves
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import json
 import os
 import re
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,7 @@ from cove.kube.status import CoveError
 
 __all__ = [
     "ClusterFolder",
+    "HomeError",
     "InvalidNameError",
     "Settings",
     "UnknownClusterError",
@@ -54,6 +59,10 @@ class UnknownClusterError(CoveError):
             f"known: {', '.join(known)}" if known else "none exists yet: start one with `cove up`"
         )
         super().__init__(f'there is no cluster "{name}"; {hint}')
+
+
+class HomeError(CoveError):
+    """The folder that clusters live in, or a file in it, cannot be used."""
 
 
 def home() -> Path:
@@ -87,8 +96,13 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """Read ``cluster.json``; unknown keys of later versions are passed over."""
+        """Read ``cluster.json``; unknown keys of later versions are passed over.
+
+        Raises ValueError if the text is none.
+        """
         doc: dict[str, Any] = json.loads(text)
+        if not isinstance(doc, dict):
+            raise ValueError("it is not an object")
         known = {k: v for k, v in doc.items() if k in cls.__slots__}
         for key in ("enable_admission", "disable_admission"):
             known[key] = tuple(known.get(key, ()))
@@ -125,14 +139,31 @@ class ClusterFolder:
         return (self.path / "cluster.json").exists()
 
     def create(self) -> None:
-        """Make the folder, for its owner alone."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path.chmod(0o700)
+        """Make the folder, for its owner alone.  Raises :class:`HomeError`."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+        except OSError as e:
+            raise HomeError(
+                f"the folder {self.path} cannot be made: {e.strerror}; set COVE_HOME to a folder "
+                "that can be written"
+            ) from e
 
     @property
     def settings(self) -> Settings:
-        """What the cluster was last started with."""
-        return Settings.from_json((self.path / "cluster.json").read_text())
+        """What the cluster was last started with; the defaults if it never was.
+
+        Raises :class:`HomeError` if that cannot be read.
+        """
+        file = self.path / "cluster.json"
+        try:
+            return Settings.from_json(file.read_text())
+        except FileNotFoundError:
+            return Settings()
+        except (OSError, ValueError) as e:
+            raise HomeError(
+                f"{file} cannot be read: {e}; remove it to start the cluster with the defaults"
+            ) from e
 
     def save(self, settings: Settings) -> None:
         """Remember what the cluster is started with."""
@@ -161,11 +192,13 @@ class ClusterFolder:
         stale one cannot be left behind.
         """
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
+        while not _locked(descriptor, fcntl.LOCK_EX):
+            if not _locked(descriptor, fcntl.LOCK_SH):
+                os.close(descriptor)
+                return None
+            # Only somebody who asks whether the cluster runs: gone in a moment.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            time.sleep(0.001)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return descriptor
@@ -185,9 +218,27 @@ class ClusterFolder:
             os.close(descriptor)
         return None
 
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Keep others from starting the cluster meanwhile; waits for who is at it already."""
+        descriptor = os.open(self.path / "starting", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
     def remove(self) -> None:
         """Delete the folder and all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _locked(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def clusters(root: Path | None = None) -> list[ClusterFolder]:

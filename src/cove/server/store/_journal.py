@@ -73,16 +73,17 @@ class Journal:
     @classmethod
     def open(cls, path: Path) -> Journal:
         """Open or create the file and check it."""
-        new = not path.exists()
         connection: sqlite3.Connection | None = None
         try:
             connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            if new:
+            # A process that was killed while it made the file leaves an empty database.
+            if not connection.execute("PRAGMA schema_version").fetchone()[0]:
                 path.chmod(0o600)
                 connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version={FORMAT}")
-                connection.executescript(f"BEGIN;{_TABLES}COMMIT;")
+                connection.executescript(
+                    f"BEGIN;PRAGMA application_id={APPLICATION_ID};"
+                    f"PRAGMA user_version={FORMAT};{_TABLES}COMMIT;"
+                )
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if application != APPLICATION_ID:
