@@ -13,7 +13,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from cove.server.pki import Authority, server_context
+from cove.server.authority import Authority
+from cove.server.pki import server_context
 
 ANSWER = b"x" * 400
 
@@ -26,7 +27,7 @@ async def handle(request: web.BaseRequest) -> web.Response:
 async def serve(ready: int, folder: Path) -> None:
     authority = Authority.new()
     (folder / "ca.crt").write_bytes(authority.certificate)
-    context = server_context(authority, authority.server(["127.0.0.1"]))
+    context = server_context(authority.certificate, authority.server(["127.0.0.1"]))
     server = web.Server(handle, access_log=None)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(server, "127.0.0.1", 0, ssl=context)

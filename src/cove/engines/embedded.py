@@ -9,47 +9,32 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from cove.client import Client, InProcessTransport
+from cove.engines.credentials import ADMIN, HOST, SubnetError, authority_of, issue, subnet
 from cove.engines.home import ClusterFolder, Settings
 from cove.engines.kubeconfig import admin_kubeconfig
-from cove.kube.status import CoveError
 from cove.server import Config, fork_api, make_api
 from cove.server.bootstrap import bootstrap
 from cove.server.http import HttpServer
 from cove.server.identity import TokenKeys
 from cove.server.index import index_of
-from cove.server.pki import Authority, Pair, server_context
+from cove.server.pki import Credentials, server_context
 from cove.server.request import Request, User
 from cove.server.store import Journal, Store
 
 if TYPE_CHECKING:
     from cove.server.api import Api
+    from cove.server.authority import Authority
 
 __all__ = ["EmbeddedCluster", "Fork", "SubnetError", "embedded"]
 
-ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
+ADMIN_USER = User(ADMIN, ("system:masters", "system:authenticated"))
 # Controllers and nodes speak as administrators: they are the cluster.
 SYSTEM = User("system:apiserver", ("system:masters", "system:authenticated"))
-HOST = "127.0.0.1"
-
-
-class SubnetError(CoveError):
-    """A subnet that was asked for is none."""
-
-    def __init__(self, option: str, text: str, why: str) -> None:
-        super().__init__(f'{option} "{text}" is not a subnet such as 10.96.0.0/12: {why}')
-
-
-def _subnet(option: str, text: str) -> Any:
-    try:
-        return ip_network(text)
-    except ValueError as e:
-        raise SubnetError(option, text, str(e)) from e
 
 
 class _Headers(dict[str, str]):
@@ -76,23 +61,21 @@ class Running:
     def __init__(self, api: Api) -> None:
         self.api = api
         self._stack = AsyncExitStack()
-        self.client: Client = in_process_client(api, ADMIN, "cove")
+        self.client: Client = in_process_client(api, ADMIN_USER, "cove")
 
-    async def _run(self, settings: Settings, authority: Authority) -> None:
+    async def _run(self, settings: Settings, authority: bytes) -> None:
         """Start controllers and nodes; they end with the stack."""
         from cove.controllers import Manager
         from cove.node import SimulatedNodes
 
         system = in_process_client(self.api, SYSTEM, "kube-controller-manager")
-        manager = await self._stack.enter_async_context(
-            Manager(system, ca=authority.certificate.decode())
-        )
+        manager = await self._stack.enter_async_context(Manager(system, ca=authority.decode()))
         if settings.nodes:
             await self._stack.enter_async_context(
                 SimulatedNodes(
                     system,
                     settings.nodes,
-                    pod_subnet=_subnet("--pod-subnet", settings.pod_subnet),
+                    pod_subnet=subnet("--pod-subnet", settings.pod_subnet),
                     informers=manager.informers,
                 )
             )
@@ -124,7 +107,7 @@ class Fork(Running):
     async def __aenter__(self) -> Self:
         self._parent.server.forks[self.id] = self.api
         if self._controllers:
-            await self._run(self._parent.settings, self._parent.authority)
+            await self._run(self._parent.settings, self._parent.credentials.authority)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -136,7 +119,8 @@ class Fork(Running):
 class EmbeddedCluster(Running):
     """A cluster in this process: entered it serves, left everything of it is gone.
 
-    ``folder`` None keeps certificates and objects in memory.  Raises CorruptStoreError,
+    ``folder`` None keeps certificates and objects in memory; ``credentials`` None makes
+    them.  Raises CorruptStoreError,
     PortTakenError, UnknownPluginError, :class:`SubnetError`.
     """
 
@@ -146,11 +130,14 @@ class EmbeddedCluster(Running):
         settings: Settings | None = None,
         *,
         folder: ClusterFolder | None = None,
+        credentials: Credentials | None = None,
         controllers: bool = True,
     ) -> None:
         self.name = name
         self.settings = settings or Settings(in_memory=True)
         self.folder = folder
+        self._given = credentials
+        self._authority: Authority | None = None
         self._controllers = controllers
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._stack = AsyncExitStack()
@@ -179,7 +166,7 @@ class EmbeddedCluster(Running):
 
     def kubeconfig_for(self, url: str, context: str) -> str:
         """The administrator's kubeconfig for a URL of this server."""
-        return admin_kubeconfig(url, context, self.authority.certificate, self._admin)
+        return admin_kubeconfig(url, context, self.credentials.authority, self.credentials.admin)
 
     async def __aenter__(self) -> Self:
         try:
@@ -191,10 +178,10 @@ class EmbeddedCluster(Running):
 
     async def _start(self) -> None:
         settings = self.settings
-        service_subnet = _subnet("--service-subnet", settings.service_subnet)
-        pod_subnet = _subnet("--pod-subnet", settings.pod_subnet)
+        service_subnet = subnet("--service-subnet", settings.service_subnet)
+        pod_subnet = subnet("--pod-subnet", settings.pod_subnet)
         store, keys = self._open()
-        self.authority = self._load_authority()
+        self.credentials = self._given or issue(self.authority, settings.service_subnet)
         config = Config(
             service_subnet=service_subnet,
             pod_subnet=pod_subnet,
@@ -207,26 +194,12 @@ class EmbeddedCluster(Running):
         if self._journal is not None:
             self._stack.callback(self._journal.close)
         bootstrap(api)
-        service_ip = str(next(service_subnet.hosts()))
-        pair = self.authority.server(
-            [
-                HOST,
-                "localhost",
-                service_ip,
-                "kubernetes",
-                "kubernetes.default",
-                "kubernetes.default.svc",
-                "kubernetes.default.svc.cluster.local",
-            ]
-        )
-        self._admin = self.authority.client(ADMIN.name, ["system:masters"])
-        self.server = HttpServer(
-            api, server_context(self.authority, pair), host=HOST, port=settings.port
-        )
+        tls = server_context(self.credentials.authority, self.credentials.server)
+        self.server = HttpServer(api, tls, host=HOST, port=settings.port)
         await self._stack.enter_async_context(self.server)
         api.server_address = f"{HOST}:{self.server.port}"
         if self._controllers:
-            await self._run(settings, self.authority)
+            await self._run(settings, self.credentials.authority)
 
     def _open(self) -> tuple[Store, TokenKeys]:
         self._journal: Journal | None = None
@@ -239,17 +212,12 @@ class EmbeddedCluster(Running):
         state = self._journal.load(index_of)
         return Store(state, self._journal), keys
 
-    def _load_authority(self) -> Authority:
-        if self.folder is None:
-            return Authority.new()
-        certificate, key = self.folder.read("ca.crt"), self.folder.read("ca.key")
-        if certificate and key:
-            return Authority.load(Pair(certificate, key))
-        authority = Authority.new()
-        pair = authority.pair
-        self.folder.write("ca.key", pair.key)
-        self.folder.write("ca.crt", pair.certificate)
-        return authority
+    @property
+    def authority(self) -> Authority:
+        """The cluster's certificate authority, loaded when somebody signs with it."""
+        if self._authority is None:
+            self._authority = authority_of(self.folder)
+        return self._authority
 
     def _forget(self) -> None:
         if self._temporary is not None:

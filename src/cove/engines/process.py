@@ -15,6 +15,7 @@ import sys
 import threading
 from dataclasses import dataclass
 
+from cove.engines.credentials import authority_of, credentials_to_json, issue
 from cove.engines.home import ClusterFolder, Settings, UnknownClusterError, clusters
 from cove.kube.status import CoveError
 
@@ -39,19 +40,30 @@ class Started:
 def start(name: str, settings: Settings) -> Started:
     """Start the cluster's process and wait until it serves.
 
-    Raises :class:`StartError` with what the process said, InvalidNameError.
+    Who is interrupted while waiting ends the process again.  Raises :class:`StartError`
+    with what the process said, InvalidNameError, HomeError.
     """
     folder = ClusterFolder(name)
     folder.create()
-    pid = folder.serving()
-    if pid is not None:
-        return Started(folder, pid, True)
+    with folder.starting():
+        pid = folder.serving()
+        return Started(folder, pid, True) if pid is not None else _start(folder, settings)
+
+
+def _start(folder: ClusterFolder, settings: Settings) -> Started:
     read, write = os.pipe()
     _trim(folder)
-    with open(folder.log, "ab") as log:
+    with open(folder.log, "ab", opener=_private) as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cove.engines.serve", name, str(write), settings.to_json()],
-            stdin=subprocess.DEVNULL,
+            [
+                sys.executable,
+                "-m",
+                "cove.engines.serve",
+                folder.name,
+                str(write),
+                settings.to_json(),
+            ],
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             pass_fds=[write],
@@ -59,8 +71,14 @@ def start(name: str, settings: Settings) -> Started:
             cwd="/",
         )
     os.close(write)
-    with os.fdopen(read) as pipe:
-        said = pipe.read().strip()
+    try:
+        _hand_over(process, folder, settings)
+        with os.fdopen(read) as pipe:
+            said = pipe.read().strip()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     if said == "ready":
         return Started(folder, process.pid, False)
     process.wait()
@@ -71,11 +89,32 @@ def start(name: str, settings: Settings) -> Started:
     raise StartError(said or _last_words(folder))
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _last_words(folder: ClusterFolder) -> str:
     """What the log of a process ends with that said nothing through the pipe."""
     lines = folder.log.read_text(errors="replace").splitlines()[-12:]
     told = "\n".join(f"  {line}" for line in lines)
     return f"the cluster's process ended at once; its log {folder.log} ends with\n{told}"
+
+
+def _hand_over(process: subprocess.Popen[bytes], folder: ClusterFolder, settings: Settings) -> None:
+    """Make the certificates while the process gets ready, and give them to it.
+
+    The serving process then never loads what signs: several megabytes it does not need.
+    """
+    assert process.stdin is not None
+    with process.stdin as pipe:
+        try:
+            credentials = issue(authority_of(folder), settings.service_subnet)
+        except CoveError:
+            return  # what is wrong with the options, the process says itself
+        try:
+            pipe.write(credentials_to_json(credentials))
+        except BrokenPipeError:
+            pass  # it ended: what it said through the other pipe tells why
 
 
 def _trim(folder: ClusterFolder) -> None:
@@ -99,11 +138,18 @@ def stop(name: str, *, timeout: float = 15.0) -> bool:
     pid = folder.serving()
     if pid is None:
         return False
-    os.kill(pid, signal.SIGTERM)
+    _send(pid, signal.SIGTERM)
     if not _released(folder, timeout):
-        os.kill(pid, signal.SIGKILL)
+        _send(pid, signal.SIGKILL)
         _released(folder, timeout)
     return True
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # it ended by itself meanwhile
 
 
 def _released(folder: ClusterFolder, timeout: float) -> bool:

@@ -1,7 +1,7 @@
 """The background process of one cluster: ``python -m cove.engines.serve NAME FD SETTINGS``.
 
-It writes ``ready`` to the descriptor once it serves, or what went wrong; SIGTERM ends it
-cleanly.
+It reads its certificates from standard input, writes ``ready`` to the descriptor once it
+serves, or what went wrong; SIGTERM ends it cleanly.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 
+from cove.engines.credentials import credentials_from_json
 from cove.engines.embedded import EmbeddedCluster
 from cove.engines.home import ClusterFolder, Settings
 from cove.kube.status import CoveError
@@ -27,7 +28,10 @@ async def _serve(folder: ClusterFolder, settings: Settings, ready: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with EmbeddedCluster(folder.name, settings, folder=folder) as cluster:
+    credentials = credentials_from_json(sys.stdin.buffer.read())
+    async with EmbeddedCluster(
+        folder.name, settings, folder=folder, credentials=credentials
+    ) as cluster:
         folder.save(settings)
         folder.write("kubeconfig", cluster.kubeconfig.encode())
         log.info("cluster %s serves on %s", folder.name, cluster.url)
@@ -52,8 +56,8 @@ def main(name: str, ready: int, text: str) -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     folder = ClusterFolder(name)
-    lock = folder.acquire()
-    if lock is None:
+    # Held until the process is gone: who waits for the lock waits for that.
+    if folder.acquire() is None:
         _say(ready, "taken")
         return 0
     settings = Settings.from_json(text)
@@ -68,8 +72,6 @@ def main(name: str, ready: int, text: str) -> int:
         log.error("%s", e)
         _say(ready, str(e))
         return 1
-    finally:
-        os.close(lock)
     return 0
 
 

@@ -1,0 +1,88 @@
+"""The certificates of a cluster: its authority is kept, the rest is made at every start."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING
+
+from cove.engines.home import ClusterFolder
+from cove.kube.status import CoveError
+from cove.server.pki import Credentials, Pair
+
+if TYPE_CHECKING:
+    from cove.server.authority import Authority
+
+__all__ = [
+    "ADMIN",
+    "HOST",
+    "SubnetError",
+    "authority_of",
+    "credentials_from_json",
+    "credentials_to_json",
+    "issue",
+    "subnet",
+]
+
+ADMIN = "admin"
+MASTERS = "system:masters"
+HOST = "127.0.0.1"
+
+
+class SubnetError(CoveError):
+    """A subnet that was asked for is none."""
+
+    def __init__(self, option: str, text: str, why: str) -> None:
+        super().__init__(f'{option} "{text}" is not a subnet such as 10.96.0.0/12: {why}')
+
+
+def subnet(option: str, text: str) -> IPv4Network | IPv6Network:
+    """The subnet that an option gives; raises :class:`SubnetError`."""
+    try:
+        return ip_network(text)
+    except ValueError as e:
+        raise SubnetError(option, text, str(e)) from e
+
+
+def authority_of(folder: ClusterFolder | None) -> Authority:
+    """The authority kept in a cluster's folder, made if there is none yet; None: a new one."""
+    from cove.server.authority import Authority
+
+    if folder is None:
+        return Authority.new()
+    certificate, key = folder.read("ca.crt"), folder.read("ca.key")
+    if certificate and key:
+        return Authority.load(Pair(certificate, key))
+    authority = Authority.new()
+    folder.write("ca.key", authority.pair.key)
+    folder.write("ca.crt", authority.pair.certificate)
+    return authority
+
+
+def issue(authority: Authority, service_subnet: str) -> Credentials:
+    """Certificates for a server on loopback, also reached by its service, and for the admin."""
+    address = str(next(subnet("--service-subnet", service_subnet).hosts()))
+    names = [
+        HOST,
+        "localhost",
+        address,
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ]
+    return authority.credentials(names, ADMIN, [MASTERS])
+
+
+def credentials_to_json(credentials: Credentials) -> bytes:
+    """For handing over to the process that serves."""
+    authority, server, admin = credentials
+    return json.dumps([part.decode() for part in (authority, *server, *admin)]).encode()
+
+
+def credentials_from_json(data: bytes) -> Credentials | None:
+    """What was handed over; None if nothing was."""
+    if not data:
+        return None
+    authority, *pairs = (part.encode() for part in json.loads(data))
+    return Credentials(authority, Pair(pairs[0], pairs[1]), Pair(pairs[2], pairs[3]))

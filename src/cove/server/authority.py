@@ -1,0 +1,157 @@
+"""The cluster's certificate authority and the certificates it signs.
+
+ECDSA P-256 throughout: made in milliseconds, understood by every client.  All functions
+give PEM; nothing is written here.  Only who signs imports this module: a server that is
+given its credentials does without it (see :mod:`cove.server.pki`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from cove.server.pki import Credentials, Pair
+
+__all__ = ["Authority"]
+
+CA_LIFE = timedelta(days=3650)
+LEAF_LIFE = timedelta(days=365)
+# Clocks of containers and virtual machines lag a little.
+SKEW = timedelta(minutes=5)
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+class Authority:
+    """A certificate authority; make one with :meth:`new`, read one with :meth:`load`."""
+
+    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+        self._certificate = certificate
+        self._key = key
+
+    @classmethod
+    def new(cls, name: str = "cove") -> Authority:
+        """A fresh authority, valid for ten years."""
+        key = _new_key()
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = datetime.now(UTC)
+        public = key.public_key()
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - SKEW)
+            .not_valid_after(now + CA_LIFE)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_usage(ca=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        return cls(certificate, key)
+
+    @classmethod
+    def load(cls, pair: Pair) -> Authority:
+        """The authority of a stored pair; raises ValueError for what is not one."""
+        key = serialization.load_pem_private_key(pair.key, None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError("the authority's key is not an elliptic-curve key")
+        return cls(x509.load_pem_x509_certificate(pair.certificate), key)
+
+    @property
+    def pair(self) -> Pair:
+        """What :meth:`load` takes."""
+        return Pair(self.certificate, _key_pem(self._key))
+
+    @property
+    def certificate(self) -> bytes:
+        """The authority's certificate, PEM: what clients trust."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def server(self, names: Iterable[str]) -> Pair:
+        """A serving certificate for DNS names and IP addresses."""
+        alternatives: list[x509.GeneralName] = []
+        for name in names:
+            try:
+                alternatives.append(x509.IPAddress(ipaddress.ip_address(name)))
+            except ValueError:
+                alternatives.append(x509.DNSName(name))
+        return self._leaf(
+            [x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")],
+            ExtendedKeyUsageOID.SERVER_AUTH,
+            alternatives,
+        )
+
+    def credentials(self, names: Iterable[str], admin: str, groups: Iterable[str]) -> Credentials:
+        """What a server reached by ``names`` and its administrator start with."""
+        return Credentials(self.certificate, self.server(names), self.client(admin, groups))
+
+    def client(self, name: str, groups: Iterable[str] = ()) -> Pair:
+        """A client certificate: the user's name and groups."""
+        subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, g) for g in groups]
+        subject.append(x509.NameAttribute(NameOID.COMMON_NAME, name))
+        return self._leaf(subject, ExtendedKeyUsageOID.CLIENT_AUTH, [])
+
+    def _leaf(
+        self,
+        subject: list[x509.NameAttribute[str]],
+        usage: x509.ObjectIdentifier,
+        alternatives: list[x509.GeneralName],
+    ) -> Pair:
+        key = _new_key()
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name(subject))
+            .issuer_name(self._certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - SKEW)
+            .not_valid_after(now + LEAF_LIFE)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(ca=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                    self._certificate.public_key()  # type: ignore[arg-type]  # ours is EC
+                ),
+                critical=False,
+            )
+        )
+        if alternatives:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName(alternatives), critical=False
+            )
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return Pair(certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_encipherment=not ca,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        content_commitment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
