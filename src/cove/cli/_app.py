@@ -126,25 +126,22 @@ def _server(folder: ClusterFolder) -> str:
 @app.command()
 def down(name: Name = DEFAULT) -> None:
     """Stop a cluster; what it holds stays for the next start, unless it was in memory."""
-    from cove.engines.kubeconfig import unmerge
     from cove.engines.process import stop
 
     if stop(name):
         note(f"cluster {name} is down")
     else:
         note(f"cluster {name} was not running")
-    target = _user_kubeconfig()
-    if target != ClusterFolder(name).kubeconfig and _ours(target, name) and unmerge(target, name):
+    _unmerge(ClusterFolder(name))
+
+
+def _unmerge(folder: ClusterFolder) -> None:
+    """Take back what ``up --merge-kubeconfig`` added."""
+    from cove.engines.kubeconfig import unmerge
+
+    name, target = folder.name, _user_kubeconfig()
+    if target != folder.kubeconfig and unmerge(target, name, _server(folder)):
         note(f"context {name} is gone from {target}")
-
-
-def _ours(target: Path, name: str) -> bool:
-    """Whether a kubeconfig's entries of this name point at a server of cove's cluster."""
-    server = _server(ClusterFolder(name))
-    try:
-        return bool(server) and server in target.read_text()
-    except OSError:
-        return False
 
 
 @app.command()
@@ -158,9 +155,12 @@ def reset(
     folder = ClusterFolder(name)
     if not folder.path.is_dir():
         raise UnknownClusterError(name, [c.name for c in clusters()])
-    if not yes and sys.stdin.isatty():
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("there is no terminal to ask on: say --yes")
         typer.confirm(f"Delete cluster {name} and all its objects?", abort=True)
     stop(name)
+    _unmerge(folder)
     folder.remove()
     note(f"cluster {name} is gone")
 

@@ -58,10 +58,50 @@ def in_process_client(api: Api, user: User, user_agent: str) -> Client:
 class Running:
     """What a cluster and its forks have in common: an Api, clients, a kubeconfig."""
 
-    def __init__(self, api: Api) -> None:
-        self.api = api
+    def __init__(self) -> None:
         self._stack = AsyncExitStack()
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    def _take(self, api: Api) -> None:
+        self.api = api
         self.client: Client = in_process_client(api, ADMIN_USER, "cove")
+
+    @property
+    def kubeconfig(self) -> str:
+        """The administrator's kubeconfig, YAML."""
+        raise NotImplementedError
+
+    @property
+    def kubeconfig_path(self) -> Path:
+        """The administrator's kubeconfig in a file, for programs that want one.
+
+        The file is gone when the cluster is left.
+        """
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="cove-")
+            path = Path(self._temporary.name) / "kubeconfig"
+            path.touch(mode=0o600)
+            path.write_text(self.kubeconfig)
+            self._stack.callback(self._forget)
+        return Path(self._temporary.name) / "kubeconfig"
+
+    def _forget(self) -> None:
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
+
+    def _fork(self, controllers: bool | None) -> Fork:
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def fork(self, *, controllers: bool | None = None) -> AsyncIterator[Fork]:
+        """A copy of the cluster as it is now, in constant time, whatever it holds.
+
+        What is written to either is not seen by the other.  ``controllers`` None means
+        as the cluster itself has them.  A fork can be forked again.
+        """
+        async with self._fork(controllers) as fork:
+            yield fork
 
     async def _run(self, settings: Settings, authority: bytes) -> None:
         """Start controllers and nodes; they end with the stack."""
@@ -88,40 +128,55 @@ class Fork(Running):
     differs.
     """
 
-    def __init__(self, parent: EmbeddedCluster, identifier: str, *, controllers: bool) -> None:
-        super().__init__(fork_api(parent.api))
+    def __init__(
+        self, cluster: EmbeddedCluster, source: Api, identifier: str, *, controllers: bool
+    ) -> None:
+        super().__init__()
+        api = fork_api(source)
+        api.server_address = source.server_address
+        self._take(api)
         self.id = identifier
-        self._parent = parent
+        self._cluster = cluster
         self._controllers = controllers
 
     @property
     def url(self) -> str:
         """``https://127.0.0.1:PORT/forks/ID``."""
-        return f"{self._parent.url}/forks/{self.id}"
+        return f"{self._cluster.url}/forks/{self.id}"
 
     @property
     def kubeconfig(self) -> str:
-        """The administrator's kubeconfig."""
-        return self._parent.kubeconfig_for(self.url, f"{self._parent.name}-{self.id}")
+        """The administrator's kubeconfig, YAML."""
+        return self._cluster.kubeconfig_for(self.url, f"{self._cluster.name}-{self.id}")
+
+    def _fork(self, controllers: bool | None) -> Fork:
+        run = self._controllers if controllers is None else controllers
+        return Fork(self._cluster, self.api, uuid4().hex[:12], controllers=run)
 
     async def __aenter__(self) -> Self:
-        self._parent.server.forks[self.id] = self.api
-        if self._controllers:
-            await self._run(self._parent.settings, self._parent.credentials.authority)
+        forks = self._cluster.server.forks
+        forks[self.id] = self.api
+        # Left in reverse: controllers first, then the address, then who still watches.
+        self._stack.callback(self.api.store.disconnect)
+        self._stack.callback(forks.pop, self.id, None)
+        try:
+            if self._controllers:
+                await self._run(self._cluster.settings, self._cluster.credentials.authority)
+        except BaseException:
+            await self._stack.aclose()
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._parent.server.forks.pop(self.id, None)
         await self._stack.aclose()
-        self.api.store.disconnect()
 
 
 class EmbeddedCluster(Running):
     """A cluster in this process: entered it serves, left everything of it is gone.
 
     ``folder`` None keeps certificates and objects in memory; ``credentials`` None makes
-    them.  Raises CorruptStoreError,
-    PortTakenError, UnknownPluginError, :class:`SubnetError`.
+    them.  Raises CorruptStoreError, PortTakenError, UnknownPluginError,
+    :class:`SubnetError`; nothing is left of it then.
     """
 
     def __init__(
@@ -133,14 +188,13 @@ class EmbeddedCluster(Running):
         credentials: Credentials | None = None,
         controllers: bool = True,
     ) -> None:
+        super().__init__()
         self.name = name
         self.settings = settings or Settings(in_memory=True)
         self.folder = folder
         self._given = credentials
         self._authority: Authority | None = None
         self._controllers = controllers
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self._stack = AsyncExitStack()
 
     @property
     def url(self) -> str:
@@ -155,14 +209,7 @@ class EmbeddedCluster(Running):
     @property
     def kubeconfig_path(self) -> Path:
         """The administrator's kubeconfig in a file, for programs that want one."""
-        if self.folder is not None:
-            return self.folder.kubeconfig
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="cove-")
-            path = Path(self._temporary.name) / "kubeconfig"
-            path.touch(mode=0o600)
-            path.write_text(self.kubeconfig)
-        return Path(self._temporary.name) / "kubeconfig"
+        return self.folder.kubeconfig if self.folder is not None else super().kubeconfig_path
 
     def kubeconfig_for(self, url: str, context: str) -> str:
         """The administrator's kubeconfig for a URL of this server."""
@@ -189,10 +236,7 @@ class EmbeddedCluster(Running):
             disable_admission=frozenset(settings.disable_admission),
         )
         api = make_api(store, config, keys=keys)
-        Running.__init__(self, api)
-        self._stack.callback(self._forget)
-        if self._journal is not None:
-            self._stack.callback(self._journal.close)
+        self._take(api)
         bootstrap(api)
         tls = server_context(self.credentials.authority, self.credentials.server)
         self.server = HttpServer(api, tls, host=HOST, port=settings.port)
@@ -202,15 +246,15 @@ class EmbeddedCluster(Running):
             await self._run(settings, self.credentials.authority)
 
     def _open(self) -> tuple[Store, TokenKeys]:
-        self._journal: Journal | None = None
         if self.folder is None:
             return Store(), TokenKeys()
         keys = TokenKeys(self.folder.path / "sa.key")
         if self.settings.in_memory:
             return Store(), keys
-        self._journal = Journal.open(self.folder.store)
-        state = self._journal.load(index_of)
-        return Store(state, self._journal), keys
+        journal = Journal.open(self.folder.store)
+        self._stack.callback(journal.close)
+        state = journal.load(index_of)
+        return Store(state, journal), keys
 
     @property
     def authority(self) -> Authority:
@@ -219,24 +263,12 @@ class EmbeddedCluster(Running):
             self._authority = authority_of(self.folder)
         return self._authority
 
-    def _forget(self) -> None:
-        if self._temporary is not None:
-            self._temporary.cleanup()
-            self._temporary = None
-
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    @asynccontextmanager
-    async def fork(self, *, controllers: bool | None = None) -> AsyncIterator[Fork]:
-        """A copy of the cluster as it is now, in constant time, whatever it holds.
-
-        What is written to either is not seen by the other.  ``controllers`` None means
-        as the cluster itself has them.
-        """
+    def _fork(self, controllers: bool | None) -> Fork:
         run = self._controllers if controllers is None else controllers
-        async with Fork(self, uuid4().hex[:12], controllers=run) as fork:
-            yield fork
+        return Fork(self, self.api, uuid4().hex[:12], controllers=run)
 
 
 def embedded(

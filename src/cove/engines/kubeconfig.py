@@ -61,11 +61,17 @@ def _load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         doc = None
     except yaml.YAMLError as e:
+        raise MergeError(path, f"it is no YAML ({' '.join(str(e).split())})") from e
+    except (OSError, UnicodeDecodeError) as e:
         raise MergeError(path, str(e)) from e
     if doc is None:
         doc = {"apiVersion": "v1", "kind": "Config"}
     if not isinstance(doc, dict):
         raise MergeError(path, "it is not a kubeconfig")
+    for key in ("clusters", "users", "contexts"):
+        entries = doc.get(key) or []
+        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+            raise MergeError(path, f"its {key} are not those of a kubeconfig")
     return doc
 
 
@@ -94,19 +100,26 @@ def merge(target: Path, source: Path, name: str) -> None:
     _save(target, into)
 
 
-def unmerge(target: Path, name: str) -> bool:
-    """Take the entries called ``name`` out of ``target``; whether there were any."""
-    if not target.exists():
+def unmerge(target: Path, name: str, server: str) -> bool:
+    """Take the entries called ``name`` out of ``target``; whether there were any.
+
+    A cluster of that name at another ``server`` is somebody else's and stays, and a file
+    that nothing was merged into is not even looked at closely.
+    """
+    try:
+        if not server or server not in target.read_text():
+            return False
+    except (OSError, UnicodeDecodeError):
         return False
     doc = _load(target)
-    found = False
-    for key in ("clusters", "users", "contexts"):
-        before = doc.get(key) or []
-        after = [e for e in before if e.get("name") != name]
-        found = found or len(after) != len(before)
-        doc[key] = after
-    if not found:
+    mine = {"name": name, "server": server}
+    if mine not in [
+        {"name": e.get("name"), "server": (e.get("cluster") or {}).get("server")}
+        for e in doc.get("clusters") or []
+    ]:
         return False
+    for key in ("clusters", "users", "contexts"):
+        doc[key] = [e for e in doc.get(key) or [] if e.get("name") != name]
     if doc.get("current-context") == name:
         doc["current-context"] = doc["contexts"][0]["name"] if doc["contexts"] else ""
     _save(target, doc)
