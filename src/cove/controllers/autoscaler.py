@@ -59,7 +59,8 @@ class HorizontalPodAutoscaler(Controller):
             assert old is not None
             self._wishes.pop(key_of(old), None)
         elif old is None or old["spec"] != new["spec"]:
-            self.queue.add(key_of(new))
+            # As upstream: also the first look comes a period after the object.
+            self.queue.add_after(key_of(new), PERIOD)
 
     async def sync(self, key: str) -> None:
         """One autoscaler."""
