@@ -57,6 +57,8 @@ class Kind:
     allow_unconditional_update: bool = True
     # Deletion waits for metadata.deletionGracePeriodSeconds (Pods).
     graceful: bool = False
+    # A deletion notes metadata.deletionGracePeriodSeconds (all but Namespaces).
+    tells_grace: bool = True
     # A deletion answers with the object instead of a Status (Pods, Namespaces …).
     returns_deleted: bool = False
     # Upstream's ValidateUpdate of nearly every kind judges the metadata once more: its causes
@@ -169,6 +171,10 @@ class Kind:
 
     def requested_by(self, obj: Obj, user: Mapping[str, Any]) -> None:
         """Note on a new object who asked for it; ``user`` is a UserInfo document (CSRs)."""
+
+    def may_end(self, obj: Obj) -> bool:
+        """Whether a deleted object without finalizers is gone; Namespaces have others (spec)."""
+        return True
 
     def marks_deletion(self, obj: Obj) -> bool:
         """Whether a deletion only marks the object although nothing else holds it (Namespaces)."""

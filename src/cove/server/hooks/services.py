@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import ip_address
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -69,6 +70,7 @@ class ServiceHook(Hook):
         for address in spec.get("clusterIPs", ()):
             stored = api.store.state.get(ADDRESSES, "", address)
             if stored is not None:
+                api.next_address = min(api.next_address, _offset(api, address))
                 api.store.delete(ADDRESSES, "", address, _as_it_was(stored.data))
 
     def _addresses(
@@ -212,8 +214,12 @@ def _families(api: Api, endpoint: Endpoint, obj: Obj) -> None:
                 "this cluster is not configured for dual-stack services",
             )
         )
+    # Where the addresses contradict the families, validation says so better.
+    contradicted = bool(ips and families and not headless) and (
+        f"IPv{ip_address(ips[0]).version}" != families[0]
+    )
     for index, wanted in enumerate(families):
-        if wanted != family:
+        if wanted != family and not contradicted:
             errors.append(
                 fe.invalid(f"spec.ipFamilies[{index}]", wanted, "not configured on this cluster")
             )
@@ -239,26 +245,31 @@ def _unavailable(api: Api, address: str) -> str:
     return ""
 
 
-def _free_address(api: Api, meta: Obj) -> str:
-    """A free address of the subnet: a few guesses in its upper part, then the first free one.
+def _offset(api: Api, address: str) -> int:
+    return int(ip_address(address)) - int(api.config.service_subnet.network_address) - 1
 
-    The lower part (up to 256 addresses) is for those who ask for a certain address
-    (KEP-3070).
+
+def _reserved(size: int) -> int:
+    """How many of the first addresses are left to those who ask for a certain one (KEP-3070)."""
+    return min(max(16, size // 16), 256) if size >= 32 else 0
+
+
+def _free_address(api: Api, meta: Obj) -> str:
+    """The lowest free address above the reserved ones, else the lowest of those.
+
+    Upstream draws lots; here the same objects get the same addresses, so that two runs of
+    a test can be compared.  ``api.next_address`` tells below which offset nothing is free.
     """
     subnet, state = api.config.service_subnet, api.store.state
-    size = subnet.num_addresses - 2
-    if size <= 0:
-        size = subnet.num_addresses
+    size = max(subnet.num_addresses - 2, 1)
     first = int(subnet.network_address) + 1
-    reserved = min(max(16, size // 16), 256) if size >= 16 else 0
     make = type(subnet.network_address)
-    for _ in range(_TRIES):
-        candidate = str(make(first + api.config.rng.randrange(reserved, size)))
-        if state.get(ADDRESSES, "", candidate) is None:
-            return candidate
-    for offset in (*range(reserved, size), *range(reserved)):
+    reserved = _reserved(size)
+    for offset in chain(range(max(reserved, api.next_address), size), range(reserved)):
         candidate = str(make(first + offset))
         if state.get(ADDRESSES, "", candidate) is None:
+            if offset >= reserved:
+                api.next_address = offset + 1
             return candidate
     raise st.internal_error(
         f'failed to allocate a serviceIP: range is full for service "{meta.get("name", "")}"'

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cove.kube.apply import update_managed_fields
-from cove.kube.field_errors import FieldError
 from cove.kube.kinds._kind import Obj
-from cove.kube.metadata import validate_finalizers
 from cove.server.body import decode_object
 from cove.server.options import write_options
 from cove.server.request import Request, Response
@@ -42,13 +40,10 @@ async def finalize(api: Api, request: Request, endpoint: Endpoint) -> Response:
         update_managed_fields(live, obj, managed_context(subject))
         return obj
 
-    def prepare(new: Obj, old: Obj) -> None:
-        new["status"] = old["status"]
-
-    def validate(new: Obj, _old: Obj) -> list[FieldError]:
-        return validate_finalizers(new["spec"].get("finalizers", []), "spec.finalizers")
-
-    data, _ = await update_object(subject, name, Update(make, prepare, validate))
+    kind: Any = endpoint.kind
+    data, _ = await update_object(
+        subject, name, Update(make, kind.prepare_finalize, kind.validate_finalize)
+    )
     stored = api.store.state.get(endpoint.storage, "", name)
     if stored is not None and not options.dry_run:
         current = endpoint.load(stored.data)

@@ -380,6 +380,7 @@ async def _commit(subject: Subject, obj: Obj, live: Obj, stored: Stored) -> byte
         "deletionTimestamp" in meta
         and not meta.get("finalizers")
         and not meta.get("deletionGracePeriodSeconds")
+        and endpoint.kind.may_end(obj)
     ):
         # The last finalizer is gone: this update is the object's end, told as it was.
         written = remove(api, endpoint, obj)

@@ -33,6 +33,10 @@ __all__ = ["DeleteOptions", "delete", "delete_one", "delete_options"]
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
+ORPHANS = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background "
+    "to remove them or set propagationPolicy=Orphan to suppress this warning"
+)
 POLICIES = ("Background", "Foreground", "Orphan")
 
 
@@ -148,6 +152,12 @@ async def delete_one(
     )
     await api.admission.admit(attributes)
     await api.admission.validate(attributes)
+    if (
+        endpoint.kind.default_policy == "Orphan"
+        and options.policy is None
+        and options.orphan is None
+    ):
+        request.warn(ORPHANS)
     grace = _grace(endpoint, obj, options)
     pending_before = "deletionTimestamp" in meta
     finalizers = _finalizers(endpoint, obj, options)
@@ -163,8 +173,10 @@ async def delete_one(
         if shorter:
             _mark(api, endpoint, obj, grace, earlier=True)
             changed = True
-        waits = bool(finalizers) or (
-            endpoint.kind.graceful and meta.get("deletionGracePeriodSeconds", 0) > 0
+        waits = (
+            bool(finalizers)
+            or (endpoint.kind.graceful and meta.get("deletionGracePeriodSeconds", 0) > 0)
+            or not endpoint.kind.may_end(obj)
         )
         if waits:
             if not changed or options.dry_run:
@@ -180,7 +192,11 @@ async def delete_one(
         await api.store.durable(written.revision)
         return written.data, False
     elif endpoint.kind.graceful:
+        # Graceful deletion is always announced, even when nothing is waited for.
         _mark(api, endpoint, obj, 0)
+        changed = True
+    if endpoint.kind.graceful and changed and not options.dry_run:
+        store_object(api, endpoint, obj)
     if options.dry_run:
         return endpoint.encode(obj) if endpoint.kind.graceful else stored.data, True
     written = remove(api, endpoint, obj)
@@ -259,5 +275,6 @@ def _mark(api: Api, endpoint: Endpoint, obj: Obj, grace: int, *, earlier: bool =
         meta["deletionTimestamp"] = format_time(api.now() + timedelta(seconds=grace))
         if meta.get("generation", 0) > 0:
             meta["generation"] += 1
-    meta["deletionGracePeriodSeconds"] = grace
+    if endpoint.kind.tells_grace:
+        meta["deletionGracePeriodSeconds"] = grace
     endpoint.kind.marked_for_deletion(obj, api.timestamp())

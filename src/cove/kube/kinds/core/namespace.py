@@ -75,8 +75,14 @@ class Namespace(Kind):
         """A write to the finalize subresource: the status stays."""
         keep(obj, old, "status")
 
+    tells_grace = False
+
+    def may_end(self, obj: Obj) -> bool:
+        return not (obj.get("spec") or {}).get("finalizers")
+
     def marks_deletion(self, obj: Obj) -> bool:
-        return bool((obj.get("spec") or {}).get("finalizers"))
+        # The first deletion only marks, even where nothing is left to wait for.
+        return True
 
     def marked_for_deletion(self, obj: Obj, now: str) -> None:
         obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
