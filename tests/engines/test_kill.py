@@ -12,7 +12,6 @@ from command import Cove
 
 from cove.client import Client, UnreachableError, kubeconfig
 from cove.kube.gvk import GVR
-from cove.kube.status import StatusError
 
 CONFIG_MAPS = GVR("", "v1", "configmaps")
 ROUNDS = 20
@@ -61,12 +60,12 @@ async def write(
         delete = not fresh and rng.random() < 0.4
         try:
             if fresh:
-                answer = await client.create(body)
+                answer = await client.create(CONFIG_MAPS, body)
             elif delete:
                 answer = await client.delete(CONFIG_MAPS, name, "default")
             else:
-                answer = await client.update(body)
-        except (UnreachableError, StatusError):
+                answer = await client.update(CONFIG_MAPS, body)
+        except UnreachableError:
             seen.unsure.add(name)
             return
         version = int((answer.get("metadata") or {}).get("resourceVersion") or 0)
@@ -100,11 +99,12 @@ async def check(path: Path, seen: Remembered) -> None:
     async with Client.connect(kubeconfig.load(str(path))) as client:
         listed = await client.list(CONFIG_MAPS, "default")
         marker = await client.create(
+            CONFIG_MAPS,
             {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
                 "metadata": {"generateName": "marker-", "namespace": "default"},
-            }
+            },
         )
     found = {
         o["metadata"]["name"]: (int(o["metadata"]["resourceVersion"]), o["data"]["content"])

@@ -285,7 +285,7 @@ def embedded(
     """A cluster in memory, in this process::
 
         async with cove.embedded() as cluster:
-            await cluster.client.create({"apiVersion": "v1", "kind": "Namespace", …})
+            await cluster.client.create(GVR("", "v1", "namespaces"), {"metadata": …})
             async with cluster.fork() as fork: ...
 
     ``port`` 0 takes a free one.  ``nodes`` 0 has none: pods stay pending.
