@@ -79,8 +79,8 @@ class Api:
         self.admission = admission
         # host:port as clients reach the server; told by discovery once it is known.
         self.server_address = ""
-        # Where the search for a free service address starts (hooks/services.py).
-        self.next_address = 0
+        # The offset of the service address given out last (hooks/services.py); 0: none yet.
+        self.last_address = 0
         self._second = ("", 0)
 
     def now(self) -> datetime:

@@ -70,7 +70,6 @@ class ServiceHook(Hook):
         for address in spec.get("clusterIPs", ()):
             stored = api.store.state.get(ADDRESSES, "", address)
             if stored is not None:
-                api.next_address = min(api.next_address, _offset(api, address))
                 api.store.delete(ADDRESSES, "", address, _as_it_was(stored.data))
 
     def _addresses(
@@ -245,31 +244,30 @@ def _unavailable(api: Api, address: str) -> str:
     return ""
 
 
-def _offset(api: Api, address: str) -> int:
-    return int(ip_address(address)) - int(api.config.service_subnet.network_address) - 1
-
-
 def _reserved(size: int) -> int:
     """How many of the first addresses are left to those who ask for a certain one (KEP-3070)."""
     return min(max(16, size // 16), 256) if size >= 32 else 0
 
 
 def _free_address(api: Api, meta: Obj) -> str:
-    """The lowest free address above the reserved ones, else the lowest of those.
+    """A free address above the reserved ones, from the top down; else the lowest of those.
 
-    Upstream draws lots; here the same objects get the same addresses, so that two runs of
-    a test can be compared.  ``api.next_address`` tells below which offset nothing is free.
+    Upstream draws lots.  Here the same objects get the same addresses, so that two runs of
+    a test can be compared, and one that was given back is not given out at once again.
     """
     subnet, state = api.config.service_subnet, api.store.state
     size = max(subnet.num_addresses - 2, 1)
     first = int(subnet.network_address) + 1
     make = type(subnet.network_address)
     reserved = _reserved(size)
-    for offset in chain(range(max(reserved, api.next_address), size), range(reserved)):
+    below = api.last_address if reserved < api.last_address <= size else size
+    for offset in chain(
+        range(below - 1, reserved - 1, -1), range(size - 1, below - 1, -1), range(reserved)
+    ):
         candidate = str(make(first + offset))
         if state.get(ADDRESSES, "", candidate) is None:
             if offset >= reserved:
-                api.next_address = offset + 1
+                api.last_address = offset
             return candidate
     raise st.internal_error(
         f'failed to allocate a serviceIP: range is full for service "{meta.get("name", "")}"'
