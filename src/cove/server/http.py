@@ -113,7 +113,14 @@ class HttpServer:
         for fork in self.forks.values():
             fork.store.disconnect()
         if self._server is not None:
+            open_ = [handler.transport for handler in self._server.connections]
             await self._server.shutdown(2.0)
+            # Closing says goodbye in TLS and waits for the same: a client that holds an idle
+            # connection never answers, and the socket would outlive its server.
+            for transport in open_:
+                if isinstance(transport, asyncio.WriteTransport):
+                    transport.abort()
+            await asyncio.sleep(0)
         await self._listener.wait_closed()
 
     # -- requests
