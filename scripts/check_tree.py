@@ -12,18 +12,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Written apart so that this file does not find itself.
+# A class of one letter here and there, so that this file does not find itself.
 _PATTERNS = {
-    "a path of a machine": re.compile(
-        r"(?<![\w.])/(?:wor" + r"k|home/\w+|Users/\w+|roo" + r"t/\.)/"
-    ),
+    "a path of a machine": re.compile(r"(?<![\w.])/(?:wor[k]|hom[e]/\w+|User[s]/\w+|roo[t]/[.])/"),
     "the address of a package registry": re.compile(
-        r"https?://(?:[\w.-]*pypi\.or"
-        + r"g|files\.pythonhosted|registry\.npmj"
-        + r"s|deb\.debia"
-        + r"n)"
+        r"https?://(?:[\w.-]*pypi[.]org|files[.]pythonhosted|registry[.]npmjs|deb[.]debian)"
     ),
-    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KE" + r"Y-----\n[A-Za-z0-9+/]{40}"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KE[Y]-----\n[A-Za-z0-9+/]{40}"),
 }
 _SKIPPED = {".png", ".gif", ".db"}
 
