@@ -404,6 +404,15 @@ def test_a_corrupt_store_is_refused_and_kept(cove: Cove, damage: str) -> None:
     assert cove.status()["state"] == "stopped"
 
 
+def test_a_store_whose_making_was_interrupted_is_made_again(cove: Cove) -> None:
+    cove.folder().mkdir(parents=True)
+    (cove.folder() / "store.db").touch()
+
+    up = cove.attempt("up", "--nodes", "0")
+
+    assert up.code == 0, up.err
+
+
 def test_settings_that_cannot_be_read_are_named(cove: Cove) -> None:
     cove("up", "--nodes", "0")
     cove("down")

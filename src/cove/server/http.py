@@ -8,7 +8,9 @@ certificates are read once per connection.  A fork is addressed by the path pref
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import ssl
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
@@ -43,12 +45,11 @@ PIECE = 64 * 1024
 
 
 class PortTakenError(CoveError):
-    """The port that was asked for is in use."""
+    """The port that was asked for is in use, or may not be used (``why``)."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, why: str = "is in use") -> None:
         super().__init__(
-            f"port {port} of {host} is in use; choose another with --port, or leave the option "
-            "out to get a free one"
+            f"port {port} of {host} {why}; choose another with --port, or --port 0 for a free one"
         )
         self.port = port
 
@@ -102,7 +103,12 @@ class HttpServer:
                 ssl_handshake_timeout=HEADER_TIMEOUT if self._tls else None,
             )
         except OSError as e:
-            raise PortTakenError(self.host, self.port) from e
+            if e.errno == errno.EADDRINUSE:
+                raise PortTakenError(self.host, self.port) from e
+            why = os.strerror(e.errno) if e.errno else str(e)
+            raise PortTakenError(
+                self.host, self.port, f"cannot be listened on ({why.lower()})"
+            ) from e
         self._listener = listener
         self.port = listener.sockets[0].getsockname()[1]
         return self
@@ -118,7 +124,7 @@ class HttpServer:
             # Closing says goodbye in TLS and waits for the same: a client that holds an idle
             # connection never answers, and the socket would outlive its server.
             for transport in open_:
-                if isinstance(transport, asyncio.WriteTransport):
+                if transport is not None:
                     transport.abort()
             await asyncio.sleep(0)
         await self._listener.wait_closed()
