@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cove.kube.status import StatusError
 from cove.server.options import parse_revision
 from cove.server.request import Request, Response
 from cove.server.verbs._render import object_response
+from cove.server.verbs.list import too_large
 
 if TYPE_CHECKING:
     from cove.server.api import Api
@@ -33,15 +35,11 @@ async def get(api: Api, request: Request, endpoint: Endpoint) -> Response:
 
 def check_not_ahead(api: Api, text: str) -> None:
     """Raise what upstream says of resource versions it cannot serve a get at."""
-    from cove.server.verbs.list import too_large
-
     if not text:
         return
     try:
         revision = parse_revision(text)
-    except Exception as e:
-        from cove.kube.status import StatusError
-
+    except StatusError as e:
         raise StatusError(500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax') from e
     if revision > api.store.revision:
         raise too_large(revision, api.store.revision)
