@@ -119,6 +119,8 @@ class HttpServer:
         for fork in self.forks.values():
             fork.store.disconnect()
         if self._server is not None:
+            # Connections without a request end now: a shutdown alone would wait for them.
+            self._server.pre_shutdown()
             open_ = [handler.transport for handler in self._server.connections]
             await self._server.shutdown(2.0)
             # Closing says goodbye in TLS and waits for the same: a client that holds an idle
