@@ -407,4 +407,10 @@ def generate_name(prefix: str, rng: Random) -> str:
 
     Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#generated-values
     """
-    return prefix[: _MAX_GENERATED - _SUFFIX] + "".join(rng.choices(_ALPHABET, k=_SUFFIX))
+    # One draw for all five: the system's source is asked once.
+    number = rng.getrandbits(64)
+    letters = []
+    for _ in range(_SUFFIX):
+        number, index = divmod(number, len(_ALPHABET))
+        letters.append(_ALPHABET[index])
+    return prefix[: _MAX_GENERATED - _SUFFIX] + "".join(letters)

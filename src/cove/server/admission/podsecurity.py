@@ -8,14 +8,16 @@ Source: https://kubernetes.io/docs/concepts/security/pod-security-admission/
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from cove.kube import status as st
 from cove.kube.kinds._kind import Obj
-from cove.kube.podsecurity import LevelVersion, Violation, evaluate, policy, stricter
+from cove.kube.podsecurity import LevelVersion, Policy, Violation, evaluate, policy, stricter
 from cove.server.admission._chain import Attributes, Plugin
+from cove.server.store import Stored
 
 __all__ = ["PodSecurity"]
 
@@ -58,11 +60,17 @@ class PodSecurity(Plugin):
             _template(a, a.obj, _TEMPLATES[storage])
 
 
+@lru_cache(maxsize=256)
+def _asked(namespace: Stored) -> Policy:
+    """What a namespace's labels ask for; a change of it is another ``Stored``."""
+    return policy(namespace.labels)[0]
+
+
 def _pod(a: Attributes, pod: Obj) -> None:
     stored = a.api.store.state.get("namespaces", "", a.namespace)
     if stored is None:
         raise st.internal_error(f'failed to lookup namespace "{a.namespace}"')
-    asked, _ = policy(stored.labels)
+    asked = _asked(stored)
     if asked.privileged:
         return
     spec = pod["spec"]
@@ -80,7 +88,7 @@ def _template(a: Attributes, obj: Obj, path: tuple[str, ...]) -> None:
     stored = a.api.store.state.get("namespaces", "", a.namespace)
     if stored is None:
         return
-    asked, _ = policy(stored.labels)
+    asked = _asked(stored)
     if asked.warn.level == "privileged":
         return
     template: Any = obj

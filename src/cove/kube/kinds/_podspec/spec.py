@@ -365,6 +365,28 @@ _NAMED = (
     ("nodeName", names.is_dns1123_subdomain),
 )
 
+# What most specs consist of: where there is nothing else, the rules of the rest are skipped.
+_ORDINARY = frozenset(
+    (
+        "automountServiceAccountToken",
+        "containers",
+        "dnsPolicy",
+        "enableServiceLinks",
+        "imagePullSecrets",
+        "nodeName",
+        "preemptionPolicy",
+        "priority",
+        "restartPolicy",
+        "schedulerName",
+        "securityContext",
+        "serviceAccount",
+        "serviceAccountName",
+        "terminationGracePeriodSeconds",
+        "tolerations",
+        "volumes",
+    )
+)
+
 
 def validate_spec(
     errors: Errors, path: str, spec: Doc, *, pod: Mapping[str, Any] | None = None
@@ -377,6 +399,13 @@ def validate_spec(
     volumes = spec.get("volumes")
     claims = spec.get("resourceClaims")
     containers = spec.get("containers") or []
+    policy = spec.get("dnsPolicy") or ""
+    rare = (
+        not spec.keys() <= _ORDINARY
+        or policy == "None"
+        or bool(spec.get("securityContext"))
+        or any("securityContext" in c for c in containers)
+    )
     facts = PodFacts(
         validate_volumes(
             errors,
@@ -398,25 +427,84 @@ def validate_spec(
         else:
             resource_claims(errors, f"{path}.resourceClaims", claims)
     validate_containers(errors, f"{path}.containers", containers, facts)
-    init = spec.get("initContainers")
-    if init:
-        validate_init_containers(errors, f"{path}.initContainers", init, containers, facts)
-    ephemeral = spec.get("ephemeralContainers")
-    if ephemeral:
-        validate_ephemeral(
-            errors, f"{path}.ephemeralContainers", ephemeral, [*containers, *(init or ())], facts
-        )
-    if spec.get("resources"):
-        _pod_resources(errors, f"{path}.resources", spec, facts.claims)
-    if spec.get("hostNetwork"):
-        _host_network(errors, path, spec, pod=pod is not None)
+    if rare:
+        init = spec.get("initContainers")
+        if init:
+            validate_init_containers(errors, f"{path}.initContainers", init, containers, facts)
+        ephemeral = spec.get("ephemeralContainers")
+        if ephemeral:
+            validate_ephemeral(
+                errors,
+                f"{path}.ephemeralContainers",
+                ephemeral,
+                [*containers, *(init or ())],
+                facts,
+            )
+        if spec.get("resources"):
+            _pod_resources(errors, f"{path}.resources", spec, facts.claims)
+        if spec.get("hostNetwork"):
+            _host_network(errors, path, spec, pod=pod is not None)
     if restart not in _RESTART:
         at = f"{path}.restartPolicy"
         errors.append(fe.not_supported(at, restart, _RESTART) if restart else fe.required(at))
-    policy = spec.get("dnsPolicy") or ""
     if policy not in _DNS_POLICIES:
         at = f"{path}.dnsPolicy"
         errors.append(fe.not_supported(at, policy, _DNS_POLICIES) if policy else fe.required(at))
+    if rare:
+        _unusual(errors, path, spec, facts)
+    for key, check in _NAMED:
+        value = spec.get(key)
+        if value:
+            name_errors(errors, f"{path}.{key}", value, check)
+    if rare:
+        deadline = spec.get("activeDeadlineSeconds")
+        if deadline is not None and not 1 <= deadline <= 2147483647:
+            errors.append(
+                fe.invalid(
+                    f"{path}.activeDeadlineSeconds",
+                    deadline,
+                    names.inclusive_range_error(1, 2147483647),
+                )
+            )
+        for key in ("hostname", "subdomain"):
+            value = spec.get(key)
+            if value:
+                name_errors(errors, f"{path}.{key}", value, names.is_dns1123_label)
+    if spec.get("tolerations"):
+        validate_tolerations(errors, f"{path}.tolerations", spec["tolerations"])
+    if rare:
+        for i, alias in enumerate(spec.get("hostAliases") or ()):
+            legacy_ip(errors, f"{path}.hostAliases[{i}].ip", alias.get("ip") or "")
+            for n, name in enumerate(alias.get("hostnames") or ()):
+                name_errors(
+                    errors,
+                    f"{path}.hostAliases[{i}].hostnames[{n}]",
+                    name,
+                    names.is_dns1123_subdomain,
+                )
+        for key in ("priorityClassName", "runtimeClassName"):
+            value = spec.get(key)
+            if value or (value is not None and key == "runtimeClassName"):
+                name_errors(errors, f"{path}.{key}", value, names.is_dns1123_subdomain)
+    preemption = spec.get("preemptionPolicy")
+    if preemption is not None and preemption not in ("PreemptLowerPriority", "Never"):
+        at = f"{path}.preemptionPolicy"
+        errors.append(
+            fe.not_supported(at, preemption, ("PreemptLowerPriority", "Never"))
+            if preemption
+            else fe.required(at)
+        )
+    if rare:
+        if spec.get("overhead"):
+            validate_requirements(errors, f"{path}.overhead", {"limits": spec["overhead"]}, ())
+        if spec.get("os") is not None:
+            _os(errors, path, spec)
+    _file_key_volumes_if_any(errors, path, spec)
+
+
+def _unusual(errors: Errors, path: str, spec: Doc, facts: PodFacts) -> None:
+    """Where the pod may run, how it is isolated, how it sees the network."""
+    policy = spec.get("dnsPolicy") or ""
     if spec.get("nodeSelector"):
         errors += validate_labels(spec["nodeSelector"], f"{path}.nodeSelector")
     validate_pod_security_context(
@@ -445,67 +533,23 @@ def validate_spec(
         _host_users(errors, path, spec)
     if spec.get("hostnameOverride") is not None:
         _hostname_override(errors, path, spec)
-    for key, check in _NAMED:
-        value = spec.get(key)
-        if value:
-            name_errors(errors, f"{path}.{key}", value, check)
-    deadline = spec.get("activeDeadlineSeconds")
-    if deadline is not None and not 1 <= deadline <= 2147483647:
-        errors.append(
-            fe.invalid(
-                f"{path}.activeDeadlineSeconds",
-                deadline,
-                names.inclusive_range_error(1, 2147483647),
-            )
-        )
-    for key in ("hostname", "subdomain"):
-        value = spec.get(key)
-        if value:
-            name_errors(errors, f"{path}.{key}", value, names.is_dns1123_label)
-    if spec.get("tolerations"):
-        validate_tolerations(errors, f"{path}.tolerations", spec["tolerations"])
-    for i, alias in enumerate(spec.get("hostAliases") or ()):
-        legacy_ip(errors, f"{path}.hostAliases[{i}].ip", alias.get("ip") or "")
-        for n, name in enumerate(alias.get("hostnames") or ()):
-            name_errors(
-                errors, f"{path}.hostAliases[{i}].hostnames[{n}]", name, names.is_dns1123_subdomain
-            )
-    for key in ("priorityClassName", "runtimeClassName"):
-        value = spec.get(key)
-        if value or (value is not None and key == "runtimeClassName"):
-            name_errors(errors, f"{path}.{key}", value, names.is_dns1123_subdomain)
-    preemption = spec.get("preemptionPolicy")
-    if preemption is not None and preemption not in ("PreemptLowerPriority", "Never"):
-        at = f"{path}.preemptionPolicy"
-        errors.append(
-            fe.not_supported(at, preemption, ("PreemptLowerPriority", "Never"))
-            if preemption
-            else fe.required(at)
-        )
-    if spec.get("overhead"):
-        validate_requirements(errors, f"{path}.overhead", {"limits": spec["overhead"]}, ())
-    if spec.get("os") is not None:
-        _os(errors, path, spec)
-    _file_key_volumes_if_any(errors, path, spec)
 
 
 def _windows_host_process_if_any(errors: Errors, path: str, spec: Doc) -> None:
-    for _, container in all_containers(spec):
-        if (container.get("securityContext") or {}).get("windowsOptions"):
+    for holder in (spec, *(container for _, container in all_containers(spec))):
+        if (holder.get("securityContext") or {}).get("windowsOptions"):
             break
     else:
-        if not (spec.get("securityContext") or {}).get("windowsOptions"):
-            return
+        return
     _windows_host_process(errors, path, spec)
 
 
 def _file_key_volumes_if_any(errors: Errors, path: str, spec: Doc) -> None:
-    for container in spec.get("containers") or ():
-        if container.get("env"):
-            return _file_key_volumes(errors, path, spec)
-    for container in spec.get("initContainers") or ():
-        if container.get("env"):
-            return _file_key_volumes(errors, path, spec)
+    for key in ("containers", "initContainers"):
+        for container in spec.get(key) or ():
+            for variable in container.get("env") or ():
+                if "fileKeyRef" in (variable.get("valueFrom") or ()):
+                    return _file_key_volumes(errors, path, spec)
     return None
 
 

@@ -15,6 +15,7 @@ from cove.kube.field_errors import FieldError
 from cove.kube.kinds._checks import name_errors, selector
 from cove.kube.kinds._gojson import internal
 from cove.kube.kinds._podspec.environment import field_selector, resource_selector
+from cove.kube.kinds._podspec.token import TOKEN_SOURCE
 from cove.kube.metadata import validate_annotations, validate_labels
 from cove.kube.quantity import parse
 
@@ -337,6 +338,8 @@ def _downward(errors: Errors, path: str, source: Doc) -> None:
 
 
 def _projected(errors: Errors, path: str, source: Doc) -> None:
+    if source == TOKEN_SOURCE:
+        return
     _mode(errors, f"{path}.defaultMode", source.get("defaultMode"))
     paths: set[str] = set()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cove.kube.kinds._podspec.spec import APP_ARMOR, all_containers
+from cove.kube.kinds._podspec.token import TOKEN_SOURCE
 from cove.kube.quantity import parse
 
 __all__ = ["name_warnings", "pod_warnings", "spec_warnings"]
@@ -79,6 +80,61 @@ def spec_warnings(path: str, meta: Doc, spec: Doc) -> list[str]:
     """Warnings about a pod template at ``path`` (``spec.template``), or a Pod at ""."""
     dot = f"{path}." if path else ""
     at = f"{dot}spec"
+    annotations = meta.get("annotations") or {}
+    out = _placement(at, spec) if spec.keys() & _PLACEMENT else []
+    if annotations:
+        out += [
+            f"{dot}metadata.annotations[{key}]: {text}"
+            for key, text in _ANNOTATIONS.items()
+            if key in annotations
+        ]
+    volumes = spec.get("volumes")
+    if volumes:
+        out += _volumes(at, volumes)
+    for key, what in (("hostAliases", "ip"), ("imagePullSecrets", "name")):
+        if spec.get(key):
+            out += _repeated(f"{at}.{key}", spec[key], what)
+    for i, item in enumerate(spec.get("imagePullSecrets") or ()):
+        if not item.get("name"):
+            out.append(f'{at}.imagePullSecrets[{i}].name: invalid empty name ""')
+    overhead = spec.get("overhead")
+    if overhead:
+        out += _fractions(f"{at}.overhead", overhead)
+    context = spec.get("securityContext") or {}
+    if _SECCOMP_POD in annotations and not context.get("seccompProfile"):
+        out.append(
+            f"{dot}metadata.annotations[{_SECCOMP_POD}]: non-functional in v1.27+; "
+            'use the "seccompProfile" field instead'
+        )
+    ports = 0
+    for place, container in all_containers(spec):
+        out += _container(
+            f"{at}.{place}", dot, container, annotations, context, template=bool(path)
+        )
+        ports += len(container.get("ports") or ())
+    if ports:
+        out += _ports(at, spec)
+    grace = spec.get("terminationGracePeriodSeconds")
+    if grace is not None and grace < 0:
+        out.append(
+            f"{at}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and "
+            "will be treated as 1"
+        )
+    affinity = spec.get("affinity")
+    if affinity:
+        out += _null_selectors(f"{at}.affinity", affinity)
+    for i, server in enumerate((spec.get("dnsConfig") or {}).get("nameservers") or ()):
+        out += ip_warnings(f"{at}.dnsConfig.nameservers[{i}]", server)
+    for i, alias in enumerate(spec.get("hostAliases") or ()):
+        out += ip_warnings(f"{at}.hostAliases[{i}].ip", alias.get("ip") or "")
+    return out
+
+
+_PLACEMENT = frozenset(("nodeSelector", "affinity", "topologySpreadConstraints"))
+
+
+def _placement(at: str, spec: Doc) -> list[str]:
+    """Where the pod may run."""
     out: list[str] = []
     selector = spec.get("nodeSelector")
     if selector:
@@ -93,51 +149,18 @@ def spec_warnings(path: str, meta: Doc, spec: Doc) -> list[str]:
             out.append(f"{place}.topologyKey: {key} is {_LABELS[key]}")
         if constraint.get("labelSelector") is None:
             out.append(f"{place}.labelSelector: a null labelSelector results in matching no pod")
-    annotations = meta.get("annotations") or {}
-    out += [
-        f"{dot}metadata.annotations[{key}]: {text}"
-        for key, text in _ANNOTATIONS.items()
-        if key in annotations
-    ]
-    volumes = spec.get("volumes")
-    if volumes:
-        out += _volumes(at, volumes)
-    for key, what, quoted in (("hostAliases", "ip", "ip"), ("imagePullSecrets", "name", "name")):
-        seen: set[str] = set()
-        for i, item in enumerate(spec.get(key) or ()):
-            value = item.get(what) or ""
-            if value in seen:
-                out.append(f'{at}.{key}[{i}].{what}: duplicate {quoted} "{value}"')
-            seen.add(value)
-    for i, item in enumerate(spec.get("imagePullSecrets") or ()):
-        if not item.get("name"):
-            out.append(f'{at}.imagePullSecrets[{i}].name: invalid empty name ""')
-    overhead = spec.get("overhead")
-    if overhead:
-        out += _fractions(f"{at}.overhead", overhead)
-    context = spec.get("securityContext") or {}
-    if _SECCOMP_POD in annotations and not context.get("seccompProfile"):
-        out.append(
-            f"{dot}metadata.annotations[{_SECCOMP_POD}]: non-functional in v1.27+; "
-            'use the "seccompProfile" field instead'
-        )
-    for place, container in all_containers(spec):
-        out += _container(
-            f"{at}.{place}", dot, container, annotations, context, template=bool(path)
-        )
-    out += _ports(at, spec)
-    grace = spec.get("terminationGracePeriodSeconds")
-    if grace is not None and grace < 0:
-        out.append(
-            f"{at}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and "
-            "will be treated as 1"
-        )
-    if affinity:
-        out += _null_selectors(f"{at}.affinity", affinity)
-    for i, server in enumerate((spec.get("dnsConfig") or {}).get("nameservers") or ()):
-        out += ip_warnings(f"{at}.dnsConfig.nameservers[{i}]", server)
-    for i, alias in enumerate(spec.get("hostAliases") or ()):
-        out += ip_warnings(f"{at}.hostAliases[{i}].ip", alias.get("ip") or "")
+    return out
+
+
+def _repeated(at: str, items: Sequence[Doc], what: str) -> list[str]:
+    """Items that say the same as one before them."""
+    out: list[str] = []
+    seen: set[str] = set()
+    for i, item in enumerate(items):
+        value = item.get(what) or ""
+        if value in seen:
+            out.append(f'{at}[{i}].{what}: duplicate {what} "{value}"')
+        seen.add(value)
     return out
 
 
@@ -219,20 +242,21 @@ def _fractions(path: str, amounts: Doc) -> Iterator[str]:
 
 def _container(
     path: str, dot: str, container: Doc, annotations: Doc, pod: Doc, *, template: bool
-) -> Iterator[str]:
+) -> list[str]:
+    out: list[str] = []
     if annotations:
         own = container.get("securityContext") or {}
         name = container.get("name") or ""
         key = _SECCOMP_CONTAINER + name
         if key in annotations and not own.get("seccompProfile"):
-            yield (
+            out.append(
                 f"{dot}metadata.annotations[{key}]: non-functional in v1.27+; "
                 'use the "seccompProfile" field instead'
             )
         key = APP_ARMOR + name
         if template and key in annotations and not own.get("appArmorProfile"):
             if pod.get("appArmorProfile") is None:
-                yield (
+                out.append(
                     f"{dot}metadata.annotations[{key}]: deprecated since v1.30; "
                     'use the "appArmorProfile" field instead'
                 )
@@ -245,7 +269,7 @@ def _container(
             for text in _fractions(f"{path}.resources.{kind}", resources.get(kind) or {})
             for name in (("memory" if "[memory]" in text else "storage"),)
         ]
-        yield from (t for _, _, t in sorted(texts, key=lambda x: (x[0], x[1])))
+        out += [text for _, _, text in sorted(texts, key=lambda x: (x[0], x[1]))]
     env = container.get("env")
     if env and len(env) > 1:
         seen: set[str] = set()
@@ -256,10 +280,11 @@ def _container(
                 continue
             reference = f"$({name})"
             if variable.get("valueFrom") or value == reference or reference not in value:
-                yield (
+                out.append(
                     f'{path}.env[{i}]: hides previous definition of "{name}", which may be dropped '
                     "when using apply"
                 )
+    return out
 
 
 def _ports(path: str, spec: Doc) -> list[str]:
@@ -365,7 +390,7 @@ def _overlaps(volume: Doc) -> Iterator[str]:
             for text in _collisions(_items(source, "")):
                 yield f'volume "{name}" ({told}): overlapping paths: {text}'
     projected = volume.get("projected")
-    if projected is not None:
+    if projected is not None and projected != TOKEN_SOURCE:
         paths: list[tuple[str, str]] = []
         for projection in projected.get("sources") or ():
             if not projection:
