@@ -14,6 +14,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from cove.kube.apply.fieldset import LEAF, FieldSet
 from cove.kube.schema import Field, Node
 
@@ -47,7 +49,10 @@ def set_element(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text = orjson.dumps(value).decode()
+    except TypeError:  # a lone surrogate, a number beyond 64 bits
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     # Go's encoder keeps HTML apart.
     if "<" in text or ">" in text or "&" in text:
         text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -252,7 +257,21 @@ def _element_namer(node: Node) -> Callable[[Any], str]:
             return found
 
         return name_one
-    return build
+
+    def name_many(item: dict[str, Any]) -> str:
+        values = tuple([item.get(key) for key in keys])
+        for value in values:
+            # True is 1 to a dict, and a key that is left out has a default.
+            if value.__class__ is not str and value.__class__ is not int:
+                return build(item)
+        found = cache.get(values)
+        if found is None:
+            found = build(item)
+            if len(cache) < 1024:
+                cache[values] = found
+        return found
+
+    return name_many
 
 
 def _compile_list(self: Walker) -> None:

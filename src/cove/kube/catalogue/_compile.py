@@ -218,7 +218,7 @@ def _list(node: Node) -> Decoder:
             return ["" if item is None else _string(item, _unknown) for item in value]
 
         return strings
-    element = _later(items)
+    element = compiled(items)
 
     def elements(value: Any, unknown: list[str]) -> Any:
         if value.__class__ is not list:
@@ -244,7 +244,7 @@ def _map(node: Node) -> Decoder:
             return {k: "" if v is None else _string(v, _unknown) for k, v in value.items()}
 
         return strings
-    element = _later(items)
+    element = compiled(items)
     # A nil []byte in a map comes back from protobuf as an empty one.
     absent = "" if items.type == "bytes" else None
 
@@ -259,21 +259,6 @@ def _map(node: Node) -> Decoder:
         }
 
     return elements
-
-
-def _later(node: Node) -> Decoder:
-    """The decoder of an element, looked up at its first use: types may contain themselves."""
-    if node.type != "struct":
-        return compiled(node)
-    cache = node.cache
-
-    def decode(value: Any, unknown: list[str]) -> Any:
-        found = cache.get("decode")
-        if found is None:
-            found = compiled(node)
-        return found(value, unknown)
-
-    return decode
 
 
 def _schema_or(node: Node) -> Decoder:
@@ -301,13 +286,32 @@ def _schema_or(node: Node) -> Decoder:
     return decode
 
 
+class _Handlers(dict[str, Decoder]):
+    """The decoders of a struct's fields, each compiled when it is first met.
+
+    Types may contain themselves, and most fields are never seen.
+    """
+
+    __slots__ = ("_keep_empty", "_node")
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self._node = node
+        self._keep_empty = node.name.startswith(_NOT_PROTOBUF)
+
+    def __missing__(self, name: str) -> Decoder:
+        field = self._node.fields.get(name)
+        if field is None:
+            return _unknown
+        handler = self[name] = _field(field, keep_empty=self._keep_empty)
+        return handler
+
+
 def _struct(node: Node) -> Decoder:
-    keep_empty = node.name.startswith(_NOT_PROTOBUF)
-    handlers: dict[str, Decoder] = {}
+    handlers = _Handlers(node)
     constants: dict[str, Any] = {}
     factories: list[tuple[str, Node]] = []
     for name, field in node.fields.items():
-        handlers[name] = _field(field, keep_empty=keep_empty)
         if field.emit == "always":
             constants[name] = None if field.pointer else zero_value(field.node)
         elif field.emit == "struct":
@@ -317,22 +321,21 @@ def _struct(node: Node) -> Decoder:
                 constants[name] = zero_value(field.node)
     always = tuple(constants.items())
     structs = tuple(factories)
-    get = handlers.get
 
     def decode(value: Any, unknown: list[str]) -> Any:
         if value.__class__ is not dict:
             raise MismatchError
         out: dict[str, Any] = {}
         for name, item in value.items():
-            handler = get(name)
-            if handler is None:
-                unknown.append(name)
-            elif handler is _optional_string:
+            handler = handlers[name]
+            if handler is _optional_string:
                 if item.__class__ is str:
                     if item:
                         out[name] = item
                 elif item is not None:
                     raise MismatchError
+            elif handler is _unknown:
+                unknown.append(name)
             else:
                 item = handler(item, unknown)
                 if item is not _DROP:
@@ -348,6 +351,11 @@ def _struct(node: Node) -> Decoder:
     return decode
 
 
+def _unknown(value: Any, _unknown: list[str]) -> Any:
+    """Marks a field that the type does not have."""
+    raise AssertionError(value)
+
+
 def _optional_string(value: Any, _unknown: list[str]) -> Any:
     """Marks the most frequent handler, which the loop over a struct's fields does itself."""
     raise AssertionError(value)
@@ -359,7 +367,7 @@ def _field(field: Field, *, keep_empty: bool) -> Decoder:
     emit = field.emit
     if emit == "zero" and node.type == "string":
         return _optional_string
-    inner = _later(node)
+    inner = compiled(node)
 
     if emit == "zero":
 

@@ -153,10 +153,32 @@ def validate_requirements(
     check_name: Callable[[Errors, str, str], None] = container_resource_name,
 ) -> None:
     """ResourceRequirements; ``claims`` are the names in the pod's resourceClaims."""
-    if not requirements:
-        return
     limits = requirements.get("limits") or {}
     requests = requirements.get("requests") or {}
+    if not _fine(tuple(limits.items()), tuple(requests.items()), check_name):
+        _judge(errors, path, limits, requests, check_name)
+    if requirements.get("claims"):
+        _claims(errors, f"{path}.claims", requirements["claims"], claims)
+
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@lru_cache(1024)
+def _fine(limits: Pairs, requests: Pairs, check_name: Callable[[Errors, str, str], None]) -> bool:
+    """Whether nothing is wrong; the same few amounts come again and again."""
+    errors: Errors = []
+    _judge(errors, "", dict(limits), dict(requests), check_name)
+    return not errors
+
+
+def _judge(
+    errors: Errors,
+    path: str,
+    limits: Mapping[str, str],
+    requests: Mapping[str, str],
+    check_name: Callable[[Errors, str, str], None],
+) -> None:
     compute = huge = False
     limit_quantities: dict[str, Quantity] = {}
     for name in sorted(limits):
@@ -199,8 +221,6 @@ def validate_requirements(
         compute = compute or name == "cpu" or name == "memory"
     if huge and not compute:
         errors.append(fe.forbidden(path, "HugePages require cpu or memory"))
-    if requirements.get("claims"):
-        _claims(errors, f"{path}.claims", requirements["claims"], claims)
 
 
 def _claims(errors: Errors, path: str, claims: Any, known: Collection[str]) -> None:
