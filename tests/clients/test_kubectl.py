@@ -24,6 +24,13 @@ async def rolled_out(kubectl: Any, name: str = "web") -> str:
     return await kubectl("rollout", "status", f"deployment/{name}", "--timeout=30s")
 
 
+async def told(kubectl: Any, reason: str) -> None:
+    """Return when an event of that reason is there: events are written after what they tell."""
+    async with asyncio.timeout(30):
+        while reason not in await kubectl("get", "events", "-o", "jsonpath={.items[*].reason}"):
+            pass
+
+
 # -- reading
 
 
@@ -79,6 +86,7 @@ async def test_get_watches(kubectl: Any) -> None:
 async def test_describe(kubectl: Any) -> None:
     await kubectl("apply", "-f", "-", stdin=DEPLOYMENT + "---" + SERVICE)
     await rolled_out(kubectl)
+    await told(kubectl, "Scheduled")
 
     deployment = await kubectl("describe", "deployment", "web")
     service = await kubectl("describe", "service", "web")

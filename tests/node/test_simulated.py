@@ -181,3 +181,29 @@ def test_addresses_come_back_last() -> None:
         addresses.take()
     addresses.free(first[0])
     assert addresses.take() == first[0]
+
+
+async def test_a_job_completes_by_itself(cluster: EmbeddedCluster) -> None:
+    """What is meant to end ends: a chart's hook does not hang on a simulated node."""
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "once", "namespace": "default"},
+        "spec": {
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "c", "image": "registry.example.com/job:1"}],
+                }
+            }
+        },
+    }
+    jobs = GVR("batch", "v1", "jobs")
+    await cluster.client.create(jobs, job)
+    async with (
+        asyncio.timeout(30),
+        cluster.client.watch(jobs, "default", resource_version="0") as events,
+    ):
+        async for event in events:
+            if (event.object.get("status") or {}).get("succeeded") == 1:
+                break

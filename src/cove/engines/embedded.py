@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,7 @@ from cove.engines.home import ClusterFolder, Settings
 from cove.engines.kubeconfig import admin_kubeconfig
 from cove.server import Config, fork_api, make_api
 from cove.server.bootstrap import bootstrap
-from cove.server.http import HttpServer
+from cove.server.http import HttpServer, PortTakenError
 from cove.server.identity import TokenKeys
 from cove.server.index import index_of
 from cove.server.pki import Credentials, server_context
@@ -239,11 +240,27 @@ class EmbeddedCluster(Running):
         self._take(api)
         bootstrap(api)
         tls = server_context(self.credentials.authority, self.credentials.server)
-        self.server = HttpServer(api, tls, host=HOST, port=settings.port)
-        await self._stack.enter_async_context(self.server)
+        await self._listen(api, tls)
         api.server_address = f"{HOST}:{self.server.port}"
         if self._controllers:
             await self._run(settings, self.credentials.authority)
+
+    async def _listen(self, api: Api, tls: ssl.SSLContext) -> None:
+        """Serve on the port that was asked for, else on the last one, else on any free one.
+
+        The same port again keeps copies of the kubeconfig good.
+        """
+        settings = self.settings
+        last = 0 if self.folder is None or settings.port else self.folder.last_port
+        if last:
+            self.server = HttpServer(api, tls, host=HOST, port=last)
+            try:
+                await self._stack.enter_async_context(self.server)
+            except PortTakenError:
+                last = 0
+        if not last:
+            self.server = HttpServer(api, tls, host=HOST, port=settings.port)
+            await self._stack.enter_async_context(self.server)
 
     def _open(self) -> tuple[Store, TokenKeys]:
         if self.folder is None:

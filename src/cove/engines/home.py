@@ -134,6 +134,16 @@ class ClusterFolder:
         return self.path / "server.log"
 
     @property
+    def last_port(self) -> int:
+        """The port the cluster was last served on, 0 if that is not known."""
+        for line in (self.read("kubeconfig") or b"").decode(errors="replace").splitlines():
+            key, _, value = line.strip().partition(": ")
+            port = value.rpartition(":")[2]
+            if key == "server" and port.isdigit():
+                return int(port)
+        return 0
+
+    @property
     def exists(self) -> bool:
         """Whether the cluster was ever started and not reset since."""
         return (self.path / "cluster.json").exists()

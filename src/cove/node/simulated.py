@@ -1,12 +1,12 @@
 """SimulatedDriver: containers that exist on paper only.
 
-Every container runs and is ready at once and stays so.  An annotation on the pod makes
-its containers end instead::
+Every container runs and is ready at once and stays so, but for the pods of Jobs: what is
+meant to end ends well, after a second.  An annotation on the pod says it otherwise::
 
     cove.dev/simulate: exit=0,after=1s
 
 ``exit`` is the exit code all of the pod's (non-init) containers end with, ``after`` how
-long they run first (a Go duration, 0s if absent).  What the restart policy wants restarted
+long they run first (a Go duration, 0s if absent); ``exit=never`` keeps a Job's pod running.  What the restart policy wants restarted
 is restarted, with upstream's back-off (10 s, doubled up to 5 min).  ``ready=never`` keeps
 the containers running but not ready.
 """
@@ -27,6 +27,8 @@ __all__ = ["ANNOTATION", "SimulatedDriver"]
 Doc = dict[str, Any]
 
 ANNOTATION = "cove.dev/simulate"
+# How a Job's pod ends that says nothing: charts wait for their hooks.
+JOB = {"exit": "0", "after": "1s"}
 RESTART_BACKOFF = 10.0
 RESTART_LIMIT = 300.0
 
@@ -34,7 +36,17 @@ RESTART_LIMIT = 300.0
 def _options(pod: Doc) -> dict[str, str]:
     text = (pod["metadata"].get("annotations") or {}).get(ANNOTATION, "")
     pairs = (part.partition("=") for part in text.split(",") if part.strip())
-    return {key.strip(): value.strip() for key, _, value in pairs}
+    options = {key.strip(): value.strip() for key, _, value in pairs}
+    if options.get("exit") == "never":
+        del options["exit"]
+    elif "exit" not in options and _of_job(pod):
+        options.update(JOB)
+    return options
+
+
+def _of_job(pod: Doc) -> bool:
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return any(o.get("controller") and o.get("kind") == "Job" for o in owners)
 
 
 class _Pod:
