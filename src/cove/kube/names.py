@@ -369,6 +369,8 @@ def is_relaxed_env_var_name(value: str) -> list[str]:
 
 def is_config_map_key(value: str) -> list[str]:
     """A key of a ConfigMap's or Secret's data: a file's name."""
+    if len(value) <= 253 and _config_key(value) and value[0] != ".":
+        return []
     errors = [max_len_error_chars(253)] if _length(value) > 253 else []
     if not _config_key(value):
         text = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"

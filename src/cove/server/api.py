@@ -81,7 +81,7 @@ class Api:
         self.server_address = ""
         # The offset of the service address given out last (hooks/services.py); 0: none yet.
         self.last_address = 0
-        self._second = ("", 0)
+        self._second = ("", datetime.min.replace(tzinfo=UTC))
 
     def now(self) -> datetime:
         """The time, UTC."""
@@ -89,11 +89,10 @@ class Api:
 
     def timestamp(self) -> str:
         """The time as metadata writes it: RFC 3339, seconds."""
-        now = self.config.clock()
-        second = int(now.timestamp())
-        text, cached = self._second
-        if cached != second or not text:
-            text = format_time(now)
+        second = self.config.clock().replace(microsecond=0)
+        text, told = self._second
+        if told != second:
+            text = format_time(second)
             self._second = (text, second)
         return text
 

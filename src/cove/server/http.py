@@ -14,7 +14,6 @@ import os
 import ssl
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
-from uuid import uuid4
 
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPException
@@ -26,6 +25,7 @@ from cove.kube.status import CoveError, StatusError
 from cove.server.api import BODY_LIMIT, Api
 from cove.server.identity import ANONYMOUS
 from cove.server.request import Request, Response, User
+from cove.server.uids import new_uid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -207,17 +207,22 @@ async def _read(raw: web.BaseRequest) -> bytes:
     length = raw.content_length
     if length is not None and length > BODY_LIMIT:
         raise st.request_entity_too_large(BODY_LIMIT)
-    chunks, size = [], 0
-    async for chunk in raw.content.iter_any():
+    content = raw.content
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        chunk = await content.readany()
         size += len(chunk)
         if size > BODY_LIMIT:
             raise st.request_entity_too_large(BODY_LIMIT)
+        if content.at_eof():
+            # Most bodies are there in one piece.
+            return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _headers(response: Response) -> list[tuple[str, str]]:
-    headers = [("Audit-Id", str(uuid4())), ("Cache-Control", "no-cache, private")]
+    headers = [("Audit-Id", new_uid()), ("Cache-Control", "no-cache, private")]
     if response.content_type:
         headers.append(("Content-Type", response.content_type))
     headers += response.headers

@@ -52,6 +52,9 @@ class User:
         return doc
 
 
+_ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+
+
 class Info:
     """What a path means: upstream's RequestInfo.
 
@@ -129,7 +132,7 @@ class Request:
         self.query_string = query
         self.headers: Mapping[str, str] = headers or {}
         self.body = body
-        self.user = user or User("system:anonymous", ("system:unauthenticated",))
+        self.user = user or _ANONYMOUS
         self.info: Info = _NOTHING
         # Texts for Warning headers, in order; added by whoever notices.
         self.warnings: list[str] = []

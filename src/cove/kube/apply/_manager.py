@@ -195,8 +195,11 @@ def _empty(ctx: Context) -> Obj:
 
 
 def _update(live: Obj, new: Obj, ctx: Context, managed: Managed, manager: str) -> Managed:
-    managed = _reconciled(ctx, managed)
-    managed, _, changed = _taken(ctx, live, new, managed, _CURRENT)
+    if managed:
+        managed = _reconciled(ctx, managed)
+        managed, _, changed = _taken(ctx, live, new, managed, _CURRENT)
+    else:
+        changed, _ = _compare(ctx, live, new)
     own = _strip(changed)
     if own:
         identity = identify(manager, "Update", ctx.api_version, ctx.subresource)

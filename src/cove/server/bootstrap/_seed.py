@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from cove.kube.apply import Context, update_managed_fields
 from cove.kube.kinds._kind import Obj
+from cove.server.uids import new_uid
 
 if TYPE_CHECKING:
     from cove.server.api import Api
@@ -41,7 +41,7 @@ def seed(api: Api, group: str, version: str, plural: str, doc: dict[str, Any]) -
     )
     update_managed_fields(None, obj, context)
     meta = obj["metadata"]
-    meta["uid"] = str(uuid4())
+    meta["uid"] = new_uid()
     meta["creationTimestamp"] = api.timestamp()
     if kind.generation:
         meta["generation"] = 1

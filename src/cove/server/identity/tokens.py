@@ -15,11 +15,11 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import orjson
 
 from cove.server.request import User
+from cove.server.uids import new_uid
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -132,7 +132,7 @@ class TokenKeys:
                 "exp": now + seconds,
                 "iat": now,
                 "iss": self.issuer,
-                "jti": str(uuid4()),
+                "jti": new_uid(),
                 "kubernetes.io": private,
                 "nbf": now,
                 "sub": f"{PREFIX}{namespace}:{name}",

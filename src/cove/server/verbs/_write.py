@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from cove.kube import field_errors as fe
 from cove.kube import status as st
@@ -25,6 +24,7 @@ from cove.server.admission import Attributes
 from cove.server.options import WriteOptions
 from cove.server.request import Request
 from cove.server.store import Stored
+from cove.server.uids import new_uid
 
 if TYPE_CHECKING:
     from cove.server.api import Api
@@ -191,7 +191,7 @@ def fill_system_fields(api: Api, obj: Obj) -> None:
     meta.pop("deletionGracePeriodSeconds", None)
     meta.pop("resourceVersion", None)
     meta.pop("selfLink", None)
-    meta["uid"] = str(uuid4())
+    meta["uid"] = new_uid()
     meta["creationTimestamp"] = api.timestamp()
     if meta.get("generateName") and not meta.get("name"):
         meta["name"] = generate_name(meta["generateName"], api.config.rng)
