@@ -145,6 +145,7 @@ def program(source: str, *, optional_old_self: bool = False) -> Program | str:
 _STATUS = re.compile(r"^[A-Z_]+: ")
 _ISSUE = re.compile(r"^ERROR: <input>:(\d+):(\d+): (.*)$", re.DOTALL)
 _UNDEFINED = re.compile(r"^(undefined field '[^']*') not found in struct '[^']*'$")
+_UNDECLARED = re.compile(r"^undeclared reference to '(\w+\.[\w.]+)' (\(in container '.*'\))$")
 _OPERAND = re.compile(r"^expression of type '(.*)' cannot be the operand of a select operation$")
 _OVERLOAD = re.compile(r"^found no matching overload for '([^']*)' applied to '\((.*)\)'$")
 
@@ -164,7 +165,15 @@ def _issues(text: str, source: str, shift: int) -> str:
         if line == 1:
             column = max(1, column - shift)
         snippet = lines[line - 1] if line <= len(lines) else ""
-        message = _message(match[3], snippet, column)
+        told = match[3]
+        if undeclared := _UNDECLARED.match(told):
+            # cel-go complains of the name, cel-cpp of all that is selected from it.
+            name = undeclared[1].partition(".")[0]
+            start = snippet.rfind(f"{name}.", 0, column + len(name))
+            if start >= 0:
+                column = start + 1
+                told = f"undeclared reference to '{name}' {undeclared[2]}"
+        message = _message(told, snippet, column)
         dots = "." * (column - 1)
         out.append(f"ERROR: <input>:{line}:{column}: {message}\n | {snippet}\n | {dots}^")
     return "\n".join(out)

@@ -15,6 +15,14 @@ __all__ = ["K8S_TYPES", "new_pool", "type_of"]
 K8S_TYPES = {
     "kubernetes": ("Quantity", "URL", "Semver", "NamedFormat"),
     "net": ("IP", "CIDR"),
+    # ResourceCheck first: the authorizer has a field of it.
+    "kubernetes.authorization": (
+        "ResourceCheck",
+        "GroupCheck",
+        "PathCheck",
+        "Decision",
+        "Authorizer",
+    ),
 }
 _SCALARS = {"bool": 8, "double": 1, "int": 3, "string": 9, "bytes": 12}
 _MESSAGES = {
@@ -46,23 +54,35 @@ def new_pool() -> Any:
         for name in names:
             message = file.message_type.add(name=name)
             message.field.add(name="value", number=1, type=9, label=_OPTIONAL)
+            if name == "Authorizer":
+                message.field.add(
+                    name="requestResource",
+                    number=2,
+                    type=_MESSAGE,
+                    type_name=f".{package}.ResourceCheck",
+                    label=_OPTIONAL,
+                )
         pool.AddSerializedFile(file.SerializeToString())
     return pool
 
 
-def type_of(pool: Any, type: DeclType, cel: Any) -> Any:
-    """The CEL type of a schema, its objects being messages that are added to ``pool``."""
-    return _Types(pool, cel).declare(type)
+def type_of(pool: Any, type: DeclType, cel: Any, name: str = "self") -> Any:
+    """The CEL type of a schema, its objects being messages that are added to ``pool``.
+
+    ``name`` tells several types of a pool apart.
+    """
+    return _Types(pool, cel, name).declare(type)
 
 
 class _Types:
-    def __init__(self, pool: Any, cel: Any) -> None:
+    def __init__(self, pool: Any, cel: Any, name: str) -> None:
         from google.protobuf import descriptor_pb2
 
+        self.name = name
         self.pool = pool
         self.cel = cel
         self.file = descriptor_pb2.FileDescriptorProto(
-            name="self.proto",
+            name=f"{name}.proto",
             syntax="proto2",
             dependency=[
                 "google/protobuf/struct.proto",
@@ -100,7 +120,7 @@ class _Types:
         }[type.kind]
 
     def _message(self, type: DeclType) -> str:
-        name = f"selfType{self.count}"
+        name = f"{self.name}Type{self.count}"
         self.count += 1
         message = self.file.message_type.add(name=name)
         for number, (field, inner) in enumerate(type.fields.items(), 1):

@@ -10,7 +10,7 @@ from typing import Any
 from cove.kube import field_errors as fe
 from cove.kube import names
 from cove.kube.field_errors import FieldError
-from cove.kube.kinds._cel import check_expression
+from cove.kube.kinds._cel import Scope, check_expression
 from cove.kube.kinds._checks import selector
 
 __all__ = [
@@ -128,7 +128,9 @@ def rule_with_operations(errors: Errors, path: str, rule: Doc) -> None:
         errors.append(fe.not_supported(f"{path}.scope", scope, _SCOPES))
 
 
-def match_conditions(errors: Errors, path: str, conditions: list[Doc]) -> None:
+def match_conditions(
+    errors: Errors, path: str, conditions: list[Doc], scope: Scope | None = None
+) -> None:
     """``matchConditions``: at most 64, named, with expressions."""
     if len(conditions) > 64:
         errors.append(fe.too_many(path, len(conditions), 64))
@@ -139,7 +141,7 @@ def match_conditions(errors: Errors, path: str, conditions: list[Doc]) -> None:
         if not expression:
             errors.append(fe.required(f"{at}.expression"))
         else:
-            check_expression(errors, f"{at}.expression", condition["expression"], "match")
+            check_expression(errors, f"{at}.expression", condition["expression"], "match", scope)
         if not name:
             errors.append(fe.required(f"{at}.name"))
         else:

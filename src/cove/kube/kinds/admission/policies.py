@@ -12,7 +12,7 @@ from typing import Any
 from cove.kube import field_errors as fe
 from cove.kube import names
 from cove.kube.field_errors import FieldError
-from cove.kube.kinds._cel import check_expression
+from cove.kube.kinds._cel import Scope, check_expression
 from cove.kube.kinds._checks import name_errors, selector
 from cove.kube.kinds._kind import Kind, Obj
 from cove.kube.kinds._table import age
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 Errors = list[FieldError]
-_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 
 
 def _param_kind(errors: Errors, path: str, kind: Obj) -> None:
@@ -59,7 +59,7 @@ def _param_kind(errors: Errors, path: str, kind: Obj) -> None:
         ]
 
 
-def _variables(errors: Errors, path: str, variables: list[Obj], purpose: str) -> None:
+def _variables(errors: Errors, path: str, variables: list[Obj], scope: Scope) -> None:
     seen: set[str] = set()
     for i, variable in enumerate(variables):
         at, name = f"{path}[{i}]", variable.get("name") or ""
@@ -74,7 +74,9 @@ def _variables(errors: Errors, path: str, variables: list[Obj], purpose: str) ->
         if not expression.strip():
             errors.append(fe.required(f"{at}.expression", "expression is not specified"))
         else:
-            check_expression(errors, f"{at}.expression", expression, purpose)
+            problem = scope.declare(name, expression)
+            if problem:
+                errors.append(fe.invalid(f"{at}.expression", expression, problem))
         seen.add(name)
 
 
@@ -123,8 +125,10 @@ class ValidatingAdmissionPolicy(_Policy):
         errors: Errors = []
         spec = obj.get("spec") or {}
         self._common(errors, spec)
-        match_conditions(errors, "spec.matchConditions", spec.get("matchConditions") or [])
-        _variables(errors, "spec.variables", spec.get("variables") or [], "policy")
+        scope = Scope(params=spec.get("paramKind") is not None)
+        conditions = spec.get("matchConditions") or []
+        match_conditions(errors, "spec.matchConditions", conditions, scope)
+        _variables(errors, "spec.variables", spec.get("variables") or [], scope)
         validations = spec.get("validations") or []
         annotations = spec.get("auditAnnotations") or []
         if not validations and not annotations:
@@ -135,7 +139,7 @@ class ValidatingAdmissionPolicy(_Policy):
             ]
             return errors
         for i, validation in enumerate(validations):
-            _validation(errors, f"spec.validations[{i}]", validation)
+            _validation(errors, f"spec.validations[{i}]", validation, scope)
         if len(annotations) > 20:
             errors.append(
                 fe.invalid(
@@ -147,7 +151,7 @@ class ValidatingAdmissionPolicy(_Policy):
         seen: set[str] = set()
         name = obj["metadata"].get("name") or ""
         for i, annotation in enumerate(annotations):
-            _audit(errors, f"spec.auditAnnotations[{i}]", name, annotation)
+            _audit(errors, f"spec.auditAnnotations[{i}]", name, annotation, scope)
             key = annotation.get("key") or ""
             if key in seen:
                 errors.append(fe.duplicate(f"spec.auditAnnotations[{i}].key", key))
@@ -164,20 +168,20 @@ class ValidatingAdmissionPolicy(_Policy):
         ]
 
 
-def _validation(errors: Errors, path: str, validation: Obj) -> None:
+def _validation(errors: Errors, path: str, validation: Obj, scope: Scope) -> None:
     expression, message = validation.get("expression") or "", validation.get("message")
     stripped = (message or "").strip()
     if not expression.strip():
         errors.append(fe.required(f"{path}.expression", "expression is not specified"))
     else:
-        check_expression(errors, f"{path}.expression", expression, "policy")
+        check_expression(errors, f"{path}.expression", expression, "validation", scope)
     dynamic = validation.get("messageExpression") or ""
     if dynamic and not dynamic.strip():
         errors.append(
             fe.invalid(f"{path}.messageExpression", dynamic, "must be non-empty if specified")
         )
     elif dynamic:
-        check_expression(errors, f"{path}.messageExpression", dynamic, "policy")
+        check_expression(errors, f"{path}.messageExpression", dynamic, "message", scope)
     at = f"{path}.message"
     if message and not stripped:
         errors.append(fe.invalid(at, message, "message must be non-empty if specified"))
@@ -192,7 +196,7 @@ def _validation(errors: Errors, path: str, validation: Obj) -> None:
         errors.append(fe.not_supported(f"{path}.reason", reason, _REASONS))
 
 
-def _audit(errors: Errors, path: str, policy: str, annotation: Obj) -> None:
+def _audit(errors: Errors, path: str, policy: str, annotation: Obj, scope: Scope) -> None:
     key, expression = annotation.get("key") or "", annotation.get("valueExpression") or ""
     if policy and key:
         errors += [
@@ -205,7 +209,7 @@ def _audit(errors: Errors, path: str, policy: str, annotation: Obj) -> None:
     elif len(expression) > 5 * 1024:
         errors.append(fe.required(f"{path}.valueExpression", "must not exceed 5kB in length"))
     else:
-        check_expression(errors, f"{path}.valueExpression", expression, "policy")
+        check_expression(errors, f"{path}.valueExpression", expression, "audit", scope)
 
 
 class MutatingAdmissionPolicy(_Policy):
@@ -215,13 +219,15 @@ class MutatingAdmissionPolicy(_Policy):
         errors: Errors = []
         spec = obj.get("spec") or {}
         self._common(errors, spec)
-        match_conditions(errors, "spec.matchConditions", spec.get("matchConditions") or [])
-        _variables(errors, "spec.variables", spec.get("variables") or [], "mutation")
+        scope = Scope(params=spec.get("paramKind") is not None)
+        conditions = spec.get("matchConditions") or []
+        match_conditions(errors, "spec.matchConditions", conditions, scope)
+        _variables(errors, "spec.variables", spec.get("variables") or [], scope)
         mutations = spec.get("mutations") or []
         if not mutations:
             errors.append(fe.required("spec.mutations", "mutations must contain at least one item"))
         for i, mutation in enumerate(mutations):
-            _mutation(errors, f"spec.mutations[{i}]", mutation)
+            _mutation(errors, f"spec.mutations[{i}]", mutation, scope)
         policy = spec.get("reinvocationPolicy") or ""
         if not policy:
             errors.append(fe.required("spec.reinvocationPolicy"))
@@ -241,7 +247,7 @@ class MutatingAdmissionPolicy(_Policy):
         ]
 
 
-def _mutation(errors: Errors, path: str, mutation: Obj) -> None:
+def _mutation(errors: Errors, path: str, mutation: Obj, scope: Scope) -> None:
     kind = mutation.get("patchType") or ""
     keys = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
     if not kind:
@@ -259,7 +265,8 @@ def _mutation(errors: Errors, path: str, mutation: Obj) -> None:
             elif not (source.get("expression") or "").strip():
                 errors.append(fe.required(f"{at}.expression", "expression is not specified"))
             else:
-                check_expression(errors, f"{at}.expression", source["expression"], "mutation")
+                purpose = "apply" if kind == "ApplyConfiguration" else "patch"
+                check_expression(errors, f"{at}.expression", source["expression"], purpose, scope)
         elif source is not None:
             errors.append(fe.forbidden(at, f"must not be specified when patchType is {kind}"))
 
@@ -337,7 +344,7 @@ class _Binding(Kind):
 def _actions(errors: Errors, actions: list[str]) -> None:
     path = "spec.validationActions"
     if not actions:
-        errors.append(fe.required(path))
+        errors.append(fe.required(path, "at least one validation action is required"))
     for i, action in enumerate(actions):
         if action not in ("Deny", "Warn", "Audit"):
             errors.append(fe.not_supported(f"{path}[{i}]", action, {"Audit", "Deny", "Warn"}))
