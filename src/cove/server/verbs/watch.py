@@ -67,8 +67,16 @@ async def watch(api: Api, request: Request, endpoint: Endpoint) -> Response:
             raise StatusError(
                 500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax'
             ) from e
+    if accepted.transform == "PartialObjectMetadataList":
+        # An event is no list: upstream starts the stream and ends it at the first one.
+        return Response(200, stream=_ended(), content_type=accepted.media)
     stream = _Stream(api, request, endpoint, options, accepted, test, revision)
     return Response(200, stream=stream.run(), content_type=accepted.media)
+
+
+async def _ended() -> AsyncIterator[bytes]:
+    return
+    yield b""  # an asynchronous generator, although it gives nothing
 
 
 class _Stream:
