@@ -75,8 +75,10 @@ async def watch(api: Api, request: Request, endpoint: Endpoint) -> Response:
 
 
 async def _ended() -> AsyncIterator[bytes]:
-    return
-    yield b""  # an asynchronous generator, although it gives nothing
+    """A stream that is over before it gave anything."""
+    nothing: tuple[bytes, ...] = ()
+    for chunk in nothing:
+        yield chunk
 
 
 class _Stream:
