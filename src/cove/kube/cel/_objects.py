@@ -10,7 +10,8 @@ Source: ``k8s.io/apiserver/pkg/cel/mutation``.
 from __future__ import annotations
 
 import re
-from typing import Any
+from bisect import bisect_right
+from typing import Any, NamedTuple
 
 from cove.kube.cel._types import unescape
 
@@ -30,7 +31,8 @@ _MARK = "@type"
 _TOKEN = re.compile(
     r"""
     (?P<space>\s+|//[^\n]*)
-  | (?P<string>[rRbB]{0,2}(?:'''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"))
+  | (?P<raw>(?:[rR][bB]?|[bB][rR])(?:'''.*?'''|\"\"\".*?\"\"\"|'[^'\n]*'|"[^"\n]*"))
+  | (?P<string>[bB]?(?:'''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"))
   | (?P<name>[A-Za-z_]\w*)
   | (?P<other>.)
     """,
@@ -46,42 +48,66 @@ def _tokens(source: str) -> list[tuple[str, str]]:
     return [(m.lastgroup or "other", m[0]) for m in _TOKEN.finditer(source)]
 
 
-def as_maps(source: str) -> str:
+class Rewritten(NamedTuple):
+    """An expression whose initializers are maps.  ``places``: offsets in it and before, by token."""
+
+    text: str
+    places: tuple[tuple[int, int], ...]
+
+    def original(self, line: int, column: int, source: str) -> tuple[int, int]:
+        """Where in ``source`` a line and column of the text (both from 1) come from."""
+        if not self.places:
+            return line, column
+        lines = self.text.split("\n")
+        offset = sum(len(each) + 1 for each in lines[: line - 1]) + column - 1
+        index = max(0, bisect_right(self.places, (offset, len(source))) - 1)
+        made, began = self.places[index]
+        ends = self.places[index + 1][1] if index + 1 < len(self.places) else len(source)
+        place = min(began + offset - made, max(began, ends - 1)) if offset > made else began
+        if offset >= len(self.text):
+            place = len(source)
+        head = source[:place]
+        return head.count("\n") + 1, place - (head.rfind("\n") + 1) + 1
+
+
+def as_maps(source: str) -> Rewritten:
     """The expression with its initializers written as maps."""
     if OBJECT not in source and JSON_PATCH not in source:
-        return source
+        return Rewritten(source, ())
     tokens = _tokens(source)
     out: list[str] = []
+    places: list[tuple[int, int]] = []
+    made = began = 0
     # One entry for each open bracket: whether it is an initializer's.
     stack: list[bool] = []
-    before = ""
+    # The last tokens that are no space.
+    before, earlier = "", ""
     index = 0
     while index < len(tokens):
         kind, text = tokens[index]
+        told, after, shown = text, index + 1, text
         if kind == "name":
-            path, after = _initializer(tokens, index) if before != "." else ("", 0)
+            path, end = _initializer(tokens, index) if before != "." else ("", 0)
             if path:
-                empty = _next(tokens, after)[1] == "}"
-                out.append(f'{{"{_MARK}": "{path}"' + ("" if empty else ", "))
+                empty = _next(tokens, end)[1] == "}"
+                told = f'{{"{_MARK}": "{path}"' + ("" if empty else ", ")
                 stack.append(True)
-                before, index = "{", after
-                continue
-            if (
-                stack
-                and stack[-1]
-                and before in ("{", ",", "?")
-                and _next(tokens, index + 1)[1] == ":"
-            ):
-                text = f'"{unescape(text)}"'
+                shown, after = "{", end
+            elif stack and stack[-1] and _next(tokens, after)[1] == ":":
+                if (earlier if before == "?" else before) in ("{", ","):
+                    told = f'"{unescape(text)}"'
         elif text in ("{", "(", "["):
             stack.append(False)
         elif text in ("}", ")", "]") and stack:
             stack.pop()
-        out.append(text)
+        places.append((made, began))
+        out.append(told)
+        made += len(told)
+        began += sum(len(t) for _, t in tokens[index:after])
         if kind != "space":
-            before = text
-        index += 1
-    return "".join(out)
+            before, earlier = shown, before
+        index = after
+    return Rewritten("".join(out), tuple(places))
 
 
 def _initializer(tokens: list[tuple[str, str]], start: int) -> tuple[str, int]:

@@ -177,11 +177,21 @@ class PolicyChecker:
         return _compile(env, expression)
 
 
+_PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+):")
+
+
 def _compile(env: Any, expression: str) -> tuple[str, Type | None]:
+    written = as_maps(expression)
     try:
-        found = env.compile(as_maps(expression))
+        found = env.compile(written.text)
     except RuntimeError as error:
-        return f"compilation failed: {_issues(str(error), expression, 0)}", None
+
+        def place(match: re.Match[str]) -> str:
+            line, column = written.original(int(match[1]), int(match[2]), expression)
+            return f"ERROR: <input>:{line}:{column}:"
+
+        text = _PLACE.sub(place, str(error))
+        return f"compilation failed: {_issues(text, expression, 0)}", None
     ast = read(found.serialize())
     return "", ast.types.get(ast.root.id, Type("dyn"))
 
@@ -266,7 +276,7 @@ class Expression:
         env, pool = _evaluation()
         try:
             if self._program is None:
-                self._program = env.compile(as_maps(self.source), disable_check=True)
+                self._program = env.compile(as_maps(self.source).text, disable_check=True)
             if self.uses_authorizer:
                 ASK.set(ask)
                 data = data | {"authorizer": authorizer(pool, target)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from cove.kube import catalogue
 from cove.kube import status as st
 from cove.kube.apply import merge, type_errors
 from cove.kube.kinds._kind import Obj
@@ -196,7 +197,7 @@ def _apply(obj: Obj, value: Any, endpoint: Endpoint) -> Obj:
         raise FailedError(f"type mismatch: {error}") from None
     patch = plain(value)
     patch["apiVersion"], patch["kind"] = obj.get("apiVersion"), obj.get("kind")
-    node = endpoint.schema
+    node = _schema(obj, endpoint)
     problem = type_errors(patch, node)
     if problem:
         raise FailedError(
@@ -210,6 +211,15 @@ def _apply(obj: Obj, value: Any, endpoint: Endpoint) -> Obj:
         )
     merged: Obj = merge(obj, patch, node)
     return merged
+
+
+def _schema(obj: Obj, endpoint: Endpoint) -> Node:
+    """The type of a document, which a subresource has of its own."""
+    kind = obj.get("kind") or endpoint.kind_name
+    if kind == endpoint.kind_name:
+        return endpoint.schema
+    group, _, version = str(obj.get("apiVersion") or "").rpartition("/")
+    return catalogue.schema(group, version, kind)
 
 
 def _atomics(value: Any, node: Node, path: str) -> Iterator[str]:
