@@ -98,6 +98,8 @@ def _manager_errors(manager: str) -> list[FieldError]:
     errors = []
     if len(manager) > _MANAGER_LIMIT:
         errors.append(fe.too_long("fieldManager", _MANAGER_LIMIT))
+    if manager.isprintable():
+        return errors
     for index, char in enumerate(manager):
         if not char.isprintable():
             code = ord(char)

@@ -8,6 +8,7 @@ about sockets.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -100,11 +101,19 @@ _VERBS = {
 _NAMESPACE_SUBRESOURCES = frozenset(("status", "finalize"))
 
 
+@lru_cache(maxsize=256)
+def _query(text: str) -> dict[str, list[str]]:
+    # A client says the same with nearly every request: its field manager, its selectors.
+    query: dict[str, list[str]] = {}
+    for key, value in parse_qsl(text, keep_blank_values=True):
+        query.setdefault(key, []).append(value)
+    return query
+
+
 class Request:
     """One call of the API.  ``headers`` looks names up without regard to case."""
 
     __slots__ = (
-        "_query",
         "body",
         "headers",
         "info",
@@ -136,21 +145,13 @@ class Request:
         self.info: Info = _NOTHING
         # Texts for Warning headers, in order; added by whoever notices.
         self.warnings: list[str] = []
-        self._query: dict[str, list[str]] | None = None
         # The front's own request, for those few handlers that take the connection over.
         self.upgrade = upgrade
 
     @property
     def query(self) -> dict[str, list[str]]:
-        """The query's values by name, in order."""
-        query = self._query
-        if query is None:
-            query = {}
-            if self.query_string:
-                for key, value in parse_qsl(self.query_string, keep_blank_values=True):
-                    query.setdefault(key, []).append(value)
-            self._query = query
-        return query
+        """The query's values by name, in order; not to be changed."""
+        return _query(self.query_string)
 
     def param(self, name: str) -> str:
         """The first value of a query parameter, "" if absent."""

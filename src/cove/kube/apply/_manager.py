@@ -310,14 +310,15 @@ def _apply(live: Obj, config: Obj, ctx: Context, managed: Managed, force: bool) 
     if ignored:
         own = recursive_difference(own, ignored)
     managed[identity] = Entry(own, ctx.api_version, last.time if last else None)
-    if last is not None and last.fields:
+    stripped = _strip(own)
+    if last is not None and _lets_go(ctx, managed, last, stripped):
         merged = _prune(merged, ctx, managed, last)
     managed, conflicts, _ = _taken(ctx, live, merged, managed, identity)
     if conflicts and not force:
         raise ApplyConflictError(
             [(who, path) for who, fields in conflicts for path in iterate(fields)]
         )
-    own = _strip(own)
+    own = stripped
     changed = merged != live
     if not own:
         managed.pop(identity, None)
@@ -338,6 +339,14 @@ def _apply(live: Obj, config: Obj, ctx: Context, managed: Managed, force: bool) 
         meta["managedFields"] = encode_entries(managed)
     out["metadata"] = meta
     return out
+
+
+def _lets_go(ctx: Context, managed: Managed, last: Entry, own: FieldSet) -> bool:
+    """Whether something may have to be pruned: mostly a manager applies the same fields again."""
+    if last.fields == own or not difference(last.fields, own):
+        # Conversions may lose fields, which are then let go as well.
+        return any(entry.api_version != ctx.api_version for entry in (last, *managed.values()))
+    return True
 
 
 def _prune(merged: Obj, ctx: Context, managed: Managed, last: Entry) -> Obj:

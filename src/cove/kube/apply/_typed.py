@@ -77,8 +77,12 @@ def _check(value: Any, node: Node, path: str, errors: list[str]) -> None:
         for key, below in value.items():
             field = fields.get(key)
             if field is not None:
+                if below.__class__ is str and field.node.type == "string":
+                    continue
                 _check(below, field.node, f"{path}.{key}", errors)
             elif kind == "map" and items is not None:
+                if below.__class__ is str and items.type == "string":
+                    continue
                 _check(below, items, f"{path}.{key}", errors)
             elif kind == "struct" and not node.preserve:
                 errors.append(f"{path}.{key}: field not declared in schema")
@@ -167,7 +171,10 @@ def merge(live: Any, config: Any, node: Node) -> Any:
     out = dict(live)
     for key, value in config.items():
         before = out.get(key, _MISSING)
-        out[key] = value if before is _MISSING else merge(before, value, _below(node, key))
+        if before is _MISSING or value.__class__ is str:
+            out[key] = value
+        else:
+            out[key] = merge(before, value, _below(node, key))
     return out
 
 
