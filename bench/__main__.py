@@ -40,12 +40,17 @@ def config_map(i: int) -> bytes:
 
 
 def pod(i: int, prefix: str = "pod") -> bytes:
+    """A pod for a scheduler that is not there.
+
+    Where no node is, ours would write a condition and an event for each: three writes, not one.
+    """
     return json.dumps(
         {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": f"{prefix}-{i}", "labels": {"app": "bench", "index": str(i)}},
             "spec": {
+                "schedulerName": "nobody",
                 "containers": [
                     {
                         "name": "main",
@@ -54,7 +59,7 @@ def pod(i: int, prefix: str = "pod") -> bytes:
                         "env": [{"name": "A", "value": "b"}],
                         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
                     }
-                ]
+                ],
             },
         }
     ).encode()
@@ -247,16 +252,19 @@ asyncio.run(main())
 async def fork_time() -> None:
     """Fork a cluster of 1,000 objects until it has answered."""
     import cove as package
+    from cove.kube.gvk import GVR
 
+    config_maps = GVR("", "v1", "configmaps")
     async with package.embedded(nodes=0, controllers=False) as cluster:
         for i in range(1000):
             await cluster.client.create(
+                config_maps,
                 {
                     "apiVersion": "v1",
                     "kind": "ConfigMap",
                     "metadata": {"name": f"cm-{i}", "namespace": "default"},
                     "data": {"i": str(i)},
-                }
+                },
             )
         times = []
         for _ in range(50):

@@ -20,9 +20,20 @@ def _runner() -> ModuleType:
 
 
 def test_no_recorded_scenario_falls_behind_the_ratchet() -> None:
-    """Replay all of them against a cluster of the command line, as a user would."""
+    """Replay all of them against a cluster of the command line, as a user would.
+
+    A few steps recorded a controller in passing (an update that met its write, a namespace half
+    gone). On a busy machine ours may be elsewhere at that moment; such a scenario is replayed
+    once more, alone.
+    """
     run = _runner()
-    report = run.replay(None, False, quiet=True)
     ratchet = json.loads((HERE / "ratchet.json").read_text())
-    assert run.fallen(report, ratchet) == []
+
+    report = run.replay(None, False, quiet=True)
+    fallen = run.fallen(report, ratchet)
+    if fallen:
+        names = ",".join(line.partition(":")[0] for line in fallen)
+        fallen = run.fallen(run.replay(names, False, quiet=True), ratchet)
+
+    assert fallen == []
     assert report["scenarios"] >= len(ratchet)

@@ -144,7 +144,7 @@ class Selector:
 class _Nothing(Selector):
     __slots__ = ()
 
-    def matches(self, labels: Mapping[str, str] | None) -> bool:  # noqa: ARG002  # the base's signature
+    def matches(self, labels: Mapping[str, str] | None) -> bool:  # the base's signature
         return False
 
     @property

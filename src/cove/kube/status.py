@@ -126,9 +126,7 @@ def not_found(resource: str, group: str, name: str) -> StatusError:
 
 def not_found_generic() -> StatusError:
     """404 for a resource or path the server does not have."""
-    return StatusError(
-        404, "NotFound", "the server could not find the requested resource", {}
-    )
+    return StatusError(404, "NotFound", "the server could not find the requested resource", {})
 
 
 def already_exists(resource: str, group: str, name: str) -> StatusError:
@@ -231,9 +229,7 @@ def too_many_requests(message: str, retry_after: int = 0) -> StatusError:
 
 def request_entity_too_large(limit: int) -> StatusError:
     """413 for a body above ``limit`` bytes."""
-    return StatusError(
-        413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}"
-    )
+    return StatusError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
 
 
 def unsupported_media_type(message: str) -> StatusError:
