@@ -6,12 +6,14 @@ import asyncio
 import importlib.util
 import os
 import sysconfig
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 import pytest
 
+from cove.client._sharing import Sharing
 from cove.engines.embedded import EmbeddedCluster, embedded
 
 BIN = Path(sysconfig.get_path("scripts"))
@@ -35,6 +37,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if capability in required:
                 pytest.fail(f"{capability} is missing and COVE_REQUIRE names it", pytrace=False)
             pytest.skip(f"{capability} is missing")
+
+
+@pytest.fixture(autouse=True)
+def nobody_changes_what_is_shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Informers share parts of objects: one controller's change would be everybody's."""
+    made: list[Sharing] = []
+    initialize = Sharing.__init__
+
+    def remember(sharing: Sharing) -> None:
+        initialize(sharing)
+        made.append(sharing)
+
+    monkeypatch.setattr(Sharing, "__init__", remember)
+    yield
+    for sharing in made:
+        for known in (sharing._young, sharing._old):
+            changed = [text for text, part in known.items() if orjson.dumps(part) != text]
+            assert not changed, "a part of an informer's object was changed"
 
 
 @dataclass(frozen=True)

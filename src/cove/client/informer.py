@@ -15,6 +15,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from cove.client._sharing import Sharing
 from cove.client._tasks import Tasks
 from cove.client.clock import Clock, SystemClock
 from cove.client.errors import UnreachableError
@@ -367,7 +368,8 @@ def _unindex(
 class Informers:
     """Informers shared by all who want the same collection: one list, one watch, one copy.
 
-    Leaving it stops and awaits them all.
+    ``transform`` changes every object before it is kept; :class:`Sharing`, the default,
+    also shares what objects have in common.  Leaving it stops and awaits them all.
     """
 
     def __init__(
@@ -375,11 +377,11 @@ class Informers:
         client: Client,
         *,
         clock: Clock | None = None,
-        transform: Callable[[Doc], Doc] | None = strip,
+        transform: Callable[[Doc], Doc] | None = None,
     ) -> None:
         self.client = client
         self.clock = clock or SystemClock()
-        self._transform = transform
+        self._transform = transform or Sharing()
         self._informers: dict[tuple[Any, ...], tuple[Informer, Tasks]] = {}
         self._tasks = Tasks()
 

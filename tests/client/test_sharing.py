@@ -1,0 +1,60 @@
+"""What informers share between objects."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cove.client import _sharing
+from cove.client._sharing import Sharing
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "x" * 40]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
+    max_leaves=30,
+)
+
+
+def pod(name: str) -> dict[str, Any]:
+    """Of a template, as a controller makes them."""
+    return {
+        "metadata": {"name": name, "managedFields": [{"manager": "x"}]},
+        "spec": {
+            "containers": [{"name": "main", "resources": {"requests": {"cpu": "100m"}}}],
+            "volumes": [{"name": f"token-{name}", "projected": {"sources": [{"path": "token"}]}}],
+        },
+    }
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), JSON, max_size=3), max_size=20))
+def test_what_is_shared_says_the_same(specs: list[dict[str, Any]]) -> None:
+    """No object changes by being shared, nor by what is shared after it."""
+    sharing = Sharing()
+    objects = [{"metadata": {}, "spec": copy.deepcopy(spec)} for spec in specs]
+    kept = [sharing(obj) for obj in objects]
+    assert [obj["spec"] for obj in kept] == specs
+
+
+def test_equal_parts_are_one() -> None:
+    """Also inside of parts that differ; managedFields are dropped."""
+    sharing = Sharing()
+    one, two = sharing(pod("one")), sharing(pod("two"))
+    assert one["spec"]["containers"] is two["spec"]["containers"]
+    assert one["spec"]["volumes"] is not two["spec"]["volumes"]
+    assert one["spec"]["volumes"][0]["projected"] is two["spec"]["volumes"][0]["projected"]
+    assert "managedFields" not in one["metadata"]
+
+
+def test_what_is_remembered_is_bounded_and_what_is_in_use_stays() -> None:
+    """A part that is met again and again outlives thousands that are met once."""
+    sharing = Sharing()
+    first = sharing(pod("first"))
+    for i in range(5 * _sharing.KNOWN):
+        kept = sharing(pod(f"pod-{i}"))
+    assert kept["spec"]["containers"] is first["spec"]["containers"]
+    assert len(sharing._young) + len(sharing._old) <= 2 * _sharing.KNOWN
