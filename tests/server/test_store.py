@@ -73,21 +73,37 @@ class Forks(RuleBasedStateMachine):
 TestForks = Forks.TestCase
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=30))
+@given(
+    writes=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=40),
+    window=st.integers(4, 50),
+    checkpoint=st.integers(1, 9),
+)
 @settings(deadline=None)
-def test_every_revision_can_be_had_as_it_was(writes: list[tuple[str, bool]]) -> None:
-    """``at(r)`` is the content right after the write that made revision r."""
-    store = Store()
-    snapshots = {store.revision: content(store)}
-    for name, removes in writes:
-        if removes and store.state.get("things", "ns", name) is not None:
-            delete(store, name)
-        else:
-            put(store, name, str(store.revision))
-        snapshots[store.revision] = content(store)
-    for revision, expected in snapshots.items():
-        state = store.at(revision)
-        assert {s.name: s.data for s in state.list("things")} == expected
+def test_every_revision_in_the_window_can_be_had_as_it_was(
+    writes: list[tuple[str, bool]], window: int, checkpoint: int
+) -> None:
+    """``at(r)`` is the content right after the write that made revision r, or it is told that
+    this revision is gone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_module, "WINDOW_EVENTS", window)
+        patch.setattr(store_module, "CHECKPOINT", checkpoint)
+        store = Store()
+        snapshots = {store.revision: content(store)}
+        for name, removes in writes:
+            if removes and store.state.get("things", "ns", name) is not None:
+                delete(store, name)
+            else:
+                put(store, name, str(store.revision))
+            snapshots[store.revision] = content(store)
+        for revision, expected in snapshots.items():
+            if revision < store.oldest:
+                with pytest.raises(Expired):
+                    store.at(revision)
+            else:
+                state = store.at(revision)
+                assert state.revision == revision
+                assert {s.name: s.data for s in state.list("things")} == expected
+        assert store.revision - store.oldest >= min(len(writes), window // 2)
 
 
 def test_old_revisions_expire(monkeypatch: pytest.MonkeyPatch) -> None:

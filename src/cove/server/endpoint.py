@@ -136,7 +136,8 @@ class Endpoint:
         for key, value in obj.items():
             if key not in _HEAD:
                 doc[key] = value
-        return orjson.dumps(doc)
+        # Copied, since orjson's own bytes keep the whole buffer they were written to (8 KiB).
+        return bytes(memoryview(orjson.dumps(doc)))
 
     def load(self, data: bytes) -> Obj:
         """A stored object in this version, kind and apiVersion included."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -30,6 +31,11 @@ Namespaces = Map[str, Names]
 # first.  etcd compacts by time (5 min); a count and a size bound the memory instead.
 WINDOW_EVENTS = 16_384
 WINDOW_BYTES = 24 * 1024 * 1024
+# Every so many events the whole state is kept; one in between is made again from the last
+# that was.  A state of its own for each event would cost more than the objects do.
+CHECKPOINT = 128
+# How many events keep the encodings that watchers were sent: those that are still sent.
+RENDERED_EVENTS = 512
 
 
 class Expired(Exception):  # noqa: N818 - Kubernetes' word for it
@@ -71,12 +77,12 @@ class Stored:
 
 class Event:
     """One write: what it was, the object after it (for DELETED: as last seen, at the deletion's
-    revision), the one before it, and the whole state it led to.
+    revision) and the one before it.
 
-    ``rendered`` keeps the encodings made of it, so that a hundred watchers cost one.
+    ``rendered`` holds encodings made of it, None for none; :meth:`Store.rendered` fills it.
     """
 
-    __slots__ = ("object", "previous", "rendered", "resource", "revision", "state", "type")
+    __slots__ = ("object", "previous", "rendered", "resource", "revision", "type")
 
     def __init__(
         self,
@@ -85,15 +91,13 @@ class Event:
         revision: int,
         object: Stored,
         previous: Stored | None,
-        state: State,
     ) -> None:
         self.type: EventType = type
         self.resource = resource
         self.revision = revision
         self.object = object
         self.previous = previous
-        self.state = state
-        self.rendered: dict[Any, bytes] = {}
+        self.rendered: dict[Any, bytes] | None = None
 
 
 class State(NamedTuple):
@@ -147,8 +151,28 @@ def _directory(namespace: str) -> str:
     return namespace + "/"
 
 
+Root = Map[str, Namespaces]
+
 _EMPTY: Names = Map()
 _NO_NAMESPACES: Namespaces = Map()
+
+
+def _with(root: Root, resource: str, stored: Stored) -> Root:
+    namespaces = root.get(resource, _NO_NAMESPACES)
+    names = namespaces.get(stored.namespace, _EMPTY)
+    return root.set(resource, namespaces.set(stored.namespace, names.set(stored.name, stored)))
+
+
+def _without(root: Root, resource: str, stored: Stored) -> Root:
+    namespaces = root[resource]
+    names = namespaces[stored.namespace].delete(stored.name)
+    if names:
+        return root.set(resource, namespaces.set(stored.namespace, names))
+    return root.set(resource, namespaces.delete(stored.namespace))
+
+
+def _revision(state: State) -> int:
+    return state.revision
 
 
 class Store:
@@ -165,7 +189,10 @@ class Store:
         self._bytes = 0
         # Revisions up to and including this one can no longer be told apart.
         self.compacted = self.state.revision - 1
-        self._start = State(self.state.revision, self.state.root)
+        # The state before the first event, then one now and then; and the last one asked for.
+        self._checkpoints = [State(self.state.revision, self.state.root)]
+        self._remade = self._checkpoints[0]
+        self._sent: deque[Event] = deque()
         self._watchers: dict[str, set[Watcher]] = {}
         self._pending: list[Event] = []
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -180,7 +207,7 @@ class Store:
     @property
     def oldest(self) -> int:
         """The oldest revision whose state can still be had."""
-        return self._start.revision
+        return self._checkpoints[0].revision
 
     # -- writing
 
@@ -203,16 +230,8 @@ class Store:
         stored = Stored(namespace, name, uid, revision, encode(str(revision)), labels, fields)
         root = root.set(resource, namespaces.set(namespace, names.set(name, stored)))
         self.state = State(revision, root)
-        self._record(
-            Event(
-                "ADDED" if previous is None else "MODIFIED",
-                resource,
-                revision,
-                stored,
-                previous,
-                self.state,
-            )
-        )
+        type_: EventType = "ADDED" if previous is None else "MODIFIED"
+        self._record(Event(type_, resource, revision, stored, previous))
         return stored
 
     def delete(
@@ -223,13 +242,9 @@ class Store:
         Raises KeyError if it is not there.
         """
         root = self.state.root
-        namespaces = root[resource]
-        names = namespaces[namespace]
-        previous = names[name]
+        previous = root[resource][namespace][name]
         revision = self.state.revision + 1
-        names = names.delete(name)
-        namespaces = namespaces.set(namespace, names) if names else namespaces.delete(namespace)
-        self.state = State(revision, root.set(resource, namespaces))
+        self.state = State(revision, _without(root, resource, previous))
         last = Stored(
             namespace,
             name,
@@ -239,13 +254,15 @@ class Store:
             previous.labels,
             previous.fields,
         )
-        self._record(Event("DELETED", resource, revision, last, previous, self.state))
+        self._record(Event("DELETED", resource, revision, last, previous))
         return last
 
     def _record(self, event: Event) -> None:
         self._events.append(event)
         self._revisions.append(event.revision)
         self._bytes += len(event.object.data)
+        if event.revision - self._checkpoints[-1].revision >= CHECKPOINT:
+            self._checkpoints.append(self.state)
         if len(self._events) > WINDOW_EVENTS or self._bytes > WINDOW_BYTES:
             self._compact()
         if self._journal is None:
@@ -258,8 +275,10 @@ class Store:
     def _compact(self) -> None:
         """Forget the older half of the window: one slice now and then, not a shift per write."""
         cut = max(1, len(self._events) // 2)
-        self._start = self._events[cut - 1].state
-        self.compacted = self._start.revision
+        start = self.at(self._revisions[cut - 1])
+        later = bisect_right(self._checkpoints, start.revision, key=_revision)
+        self._checkpoints[:later] = [start]
+        self.compacted = start.revision
         self._bytes -= sum(len(e.object.data) for e in self._events[:cut])
         del self._events[:cut]
         del self._revisions[:cut]
@@ -304,12 +323,19 @@ class Store:
         """The state at a revision; raises :class:`Expired` if it has left the window."""
         if revision >= self.state.revision:
             return self.state
-        index = bisect_right(self._revisions, revision)
-        if index == 0:
-            if revision < self._start.revision:
-                raise Expired(revision, self._start.revision)
-            return self._start
-        return self._events[index - 1].state
+        checkpoints = self._checkpoints
+        if revision < checkpoints[0].revision:
+            raise Expired(revision, checkpoints[0].revision)
+        if revision == self._remade.revision:
+            return self._remade
+        start = checkpoints[bisect_right(checkpoints, revision, key=_revision) - 1]
+        root = start.root
+        first = bisect_right(self._revisions, start.revision)
+        for event in self._events[first : bisect_right(self._revisions, revision)]:
+            change = _without if event.type == "DELETED" else _with
+            root = change(root, event.resource, event.object)
+        self._remade = State(revision, root)
+        return self._remade
 
     def since(self, revision: int, resource: str) -> list[Event]:
         """A resource's events after ``revision`` that watchers have been told."""
@@ -318,6 +344,22 @@ class Store:
         index = bisect_right(self._revisions, revision)
         durable = self.durable_revision
         return [e for e in self._events[index:] if e.resource == resource and e.revision <= durable]
+
+    def rendered(self, event: Event, key: Any, make: Callable[[], bytes]) -> bytes:
+        """An encoding of an event, made once for all watchers that want the same.
+
+        Only the last events keep theirs; whoever is further behind makes it again.
+        """
+        kept = event.rendered
+        if kept is None:
+            kept = event.rendered = {}
+            self._sent.append(event)
+            if len(self._sent) > RENDERED_EVENTS:
+                self._sent.popleft().rendered = None
+        line = kept.get(key)
+        if line is None:
+            line = kept[key] = make()
+        return line
 
     def fork(self) -> Store:
         """A store with the same content that goes its own way, in memory.

@@ -216,11 +216,11 @@ class _Stream:
         if not transform:
             if event is None:
                 return _line(type_, endpoint.render(stored.data))
-            key = (type_, *self.key)
-            line = event.rendered.get(key)
-            if line is None:
-                line = event.rendered[key] = _line(type_, endpoint.render(stored.data))
-            return line
+            return self.api.store.rendered(
+                event,
+                (type_, *self.key),
+                lambda: _line(type_, endpoint.render(stored.data)),
+            )
         obj = endpoint.load(stored.data)
         if transform == "Table":
             meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
