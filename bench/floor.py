@@ -13,8 +13,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from cove.server.authority import Authority
-from cove.server.pki import server_context
+from cove.pki import server_context
+from cove.pki.authority import Authority
 
 ANSWER = b"x" * 400
 

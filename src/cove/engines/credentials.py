@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from cove.engines.home import ClusterFolder
 from cove.kube.status import CoveError
-from cove.server.pki import Credentials, Pair
+from cove.pki import Credentials, Pair
 
 if TYPE_CHECKING:
-    from cove.server.authority import Authority
+    from cove.pki.authority import Authority
 
 __all__ = [
     "ADMIN",
@@ -46,7 +46,7 @@ def subnet(option: str, text: str) -> IPv4Network | IPv6Network:
 
 def authority_of(folder: ClusterFolder | None) -> Authority:
     """The authority kept in a cluster's folder, made if there is none yet; None: a new one."""
-    from cove.server.authority import Authority
+    from cove.pki.authority import Authority
 
     if folder is None:
         return Authority.new()

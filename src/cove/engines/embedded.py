@@ -18,18 +18,18 @@ from cove.client import Client, InProcessTransport
 from cove.engines.credentials import ADMIN, HOST, SubnetError, authority_of, issue, subnet
 from cove.engines.home import ClusterFolder, Settings
 from cove.engines.kubeconfig import admin_kubeconfig
+from cove.pki import Credentials, server_context
 from cove.server import Config, fork_api, make_api
 from cove.server.bootstrap import bootstrap
 from cove.server.http import HttpServer, PortTakenError
 from cove.server.identity import TokenKeys
 from cove.server.index import index_of
-from cove.server.pki import Credentials, server_context
 from cove.server.request import Request, User
 from cove.server.store import Journal, Store
 
 if TYPE_CHECKING:
+    from cove.pki.authority import Authority
     from cove.server.api import Api
-    from cove.server.authority import Authority
 
 __all__ = ["EmbeddedCluster", "Fork", "SubnetError", "embedded"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cove.kube.status import CoveError
 
 if TYPE_CHECKING:
-    from cove.server.pki import Pair
+    from cove.pki import Pair
 
 __all__ = ["MergeError", "admin_kubeconfig", "merge", "unmerge"]
 

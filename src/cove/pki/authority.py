@@ -2,7 +2,7 @@
 
 ECDSA P-256 throughout: made in milliseconds, understood by every client.  All functions
 give PEM; nothing is written here.  Only who signs imports this module: a server that is
-given its credentials does without it (see :mod:`cove.server.pki`).
+given its credentials does without it (see :mod:`cove.pki`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cove.server.pki import Credentials, Pair
+from cove.pki import Credentials, Pair
 
 __all__ = ["Authority"]
 

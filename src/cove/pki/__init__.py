@@ -1,15 +1,15 @@
 """What a server starts TLS with, as plain PEM.
 
-Who makes it is :mod:`cove.server.authority`, which needs a library of several megabytes:
+Who signs is :mod:`cove.pki.authority`, which needs a library of several megabytes:
 the process that serves is handed the result instead.
 """
 
 from __future__ import annotations
 
-import ssl
-import tempfile
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Credentials", "Pair", "server_context"]
 
@@ -31,6 +31,10 @@ class Credentials(NamedTuple):
 
 def server_context(authority: bytes, pair: Pair) -> ssl.SSLContext:
     """TLS for the server: asks for a client certificate, takes connections without one."""
+    import ssl
+    import tempfile
+    from pathlib import Path
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # The ssl module reads chains from files only.
