@@ -167,6 +167,7 @@ def test_version_in_every_format(cove: Cove) -> None:
     assert as_json["kubernetes"].startswith("v1.36")
     assert yaml.safe_load(cove("version", "-o", "yaml")) == as_json
     assert cove("version").splitlines() == [f"{k} {v}" for k, v in as_json.items()]
+    assert cove("--version") == f"cove {__version__}\n"
 
 
 def test_doctor_says_what_is_well_and_what_is_not(cove: Cove) -> None:

@@ -16,7 +16,6 @@ from cove.cli._output import Format, emit, note, table
 from cove.engines.home import ClusterFolder, UnknownClusterError, clusters, home
 
 app = typer.Typer(
-    help="A Kubernetes you carry with you.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,6 +25,22 @@ app = typer.Typer(
 Name = Annotated[str, typer.Option("--name", "-n", envvar="COVE_CLUSTER", help="Which cluster.")]
 Output = Annotated[Format, typer.Option("-o", "--output", help="How to print.")]
 DEFAULT = "cove"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cove {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """A Kubernetes you carry with you."""
 
 
 def _folder(name: str) -> ClusterFolder:
