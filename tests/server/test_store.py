@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from cove.client import SystemClock
 from cove.server.store import CorruptStoreError, Expired, Journal, Store, Watcher
 from cove.server.store import _store as store_module
 
@@ -173,7 +174,7 @@ async def test_watchers_see_a_write_only_after_its_commit(tmp_path: Path) -> Non
     revision = put(store, "a")
     assert watcher.drain() == []
     await store.durable(revision)
-    await asyncio.wait_for(watcher.wait(None), 5)
+    await asyncio.wait_for(watcher.wait(None, SystemClock()), 5)
     assert [e.revision for e in watcher.drain()] == [revision]
     journal.close()
 

@@ -14,7 +14,7 @@ from cove.client._discovery import Discovery, Resource
 from cove.client._http import HttpTransport
 from cove.client._tasks import Tasks
 from cove.client._transport import Answer, InProcessTransport, Stream, Transport
-from cove.client.clock import Clock, ManualClock, SystemClock
+from cove.client.clock import Clock, ManualClock, SystemClock, TravelClock
 from cove.client.errors import ClientError, KubeconfigError, UnknownKindError, UnreachableError
 from cove.client.informer import Backoff, Handler, Informer, Informers
 from cove.client.kubeconfig import Connection
@@ -47,6 +47,7 @@ __all__ = [
     "SystemClock",
     "Tasks",
     "Transport",
+    "TravelClock",
     "UnknownKindError",
     "UnreachableError",
     "WatchEvent",

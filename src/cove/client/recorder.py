@@ -71,6 +71,11 @@ class Recorder:
     async def __aexit__(self, *exc: object) -> None:
         await self._tasks.close()
 
+    @property
+    def quiet(self) -> bool:
+        """Whether no event waits to be written."""
+        return not self._waiting
+
     def event(self, involved: Doc, type: str, reason: str, message: str) -> None:
         """Tell: ``type`` is Normal or Warning, ``involved`` what :func:`reference` gives.
 

@@ -124,6 +124,16 @@ class Manager:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
+    @property
+    def quiet(self) -> bool:
+        """Whether no controller has anything queued or in work, and no event waits to be written.
+
+        Delayed keys do not count.
+        """
+        return all(c.idle() for c in self.controllers.values()) and all(
+            r.quiet for r in self._recorders.values()
+        )
+
     async def idle(self) -> None:
         """Return when no controller has anything queued or in work; delayed keys do not count.
 

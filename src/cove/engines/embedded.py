@@ -7,15 +7,13 @@
 from __future__ import annotations
 
 import ssl
-import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
-from cove.client import Client, InProcessTransport
-from cove.engines.credentials import ADMIN, HOST, SubnetError, authority_of, issue, subnet
+from cove.engines._running import Running, in_process_client
+from cove.engines.credentials import HOST, SubnetError, authority_of, issue, subnet
 from cove.engines.home import ClusterFolder, Settings
 from cove.engines.kubeconfig import admin_kubeconfig
 from cove.pki import Credentials, server_context
@@ -24,102 +22,13 @@ from cove.server.bootstrap import bootstrap
 from cove.server.http import HttpServer, PortTakenError
 from cove.server.identity import TokenKeys
 from cove.server.index import index_of
-from cove.server.request import Request, User
 from cove.server.store import Journal, Store
 
 if TYPE_CHECKING:
     from cove.pki.authority import Authority
     from cove.server.api import Api
 
-__all__ = ["EmbeddedCluster", "Fork", "SubnetError", "embedded"]
-
-ADMIN_USER = User(ADMIN, ("system:masters", "system:authenticated"))
-# Controllers and nodes speak as administrators: they are the cluster.
-SYSTEM = User("system:apiserver", ("system:masters", "system:authenticated"))
-
-
-class _Headers(dict[str, str]):
-    """Headers of an in-process request, looked up by their canonical names."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        super().__init__({name.title(): value for name, value in headers.items()})
-
-
-def in_process_client(api: Api, user: User, user_agent: str) -> Client:
-    """A client that calls the Api directly, as ``user``."""
-
-    def make(
-        method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
-    ) -> Request:
-        return Request(method, path, query=query, headers=_Headers(headers), body=body, user=user)
-
-    return Client(InProcessTransport(api.handle, make), user_agent=user_agent)
-
-
-class Running:
-    """What a cluster and its forks have in common: an Api, clients, a kubeconfig."""
-
-    def __init__(self) -> None:
-        self._stack = AsyncExitStack()
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-
-    def _take(self, api: Api) -> None:
-        self.api = api
-        self.client: Client = in_process_client(api, ADMIN_USER, "cove")
-
-    @property
-    def kubeconfig(self) -> str:
-        """The administrator's kubeconfig, YAML."""
-        raise NotImplementedError
-
-    @property
-    def kubeconfig_path(self) -> Path:
-        """The administrator's kubeconfig in a file, for programs that want one.
-
-        The file is gone when the cluster is left.
-        """
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="cove-")
-            path = Path(self._temporary.name) / "kubeconfig"
-            path.touch(mode=0o600)
-            path.write_text(self.kubeconfig)
-            self._stack.callback(self._forget)
-        return Path(self._temporary.name) / "kubeconfig"
-
-    def _forget(self) -> None:
-        if self._temporary is not None:
-            self._temporary.cleanup()
-            self._temporary = None
-
-    def _fork(self, controllers: bool | None) -> Fork:
-        raise NotImplementedError
-
-    @asynccontextmanager
-    async def fork(self, *, controllers: bool | None = None) -> AsyncIterator[Fork]:
-        """A copy of the cluster as it is now, in constant time, whatever it holds.
-
-        What is written to either is not seen by the other.  ``controllers`` None means
-        as the cluster itself has them.  A fork can be forked again.
-        """
-        async with self._fork(controllers) as fork:
-            yield fork
-
-    async def _run(self, settings: Settings, authority: bytes) -> None:
-        """Start controllers and nodes; they end with the stack."""
-        from cove.controllers import Manager
-        from cove.node import SimulatedNodes
-
-        system = in_process_client(self.api, SYSTEM, "kube-controller-manager")
-        manager = await self._stack.enter_async_context(Manager(system, ca=authority.decode()))
-        if settings.nodes:
-            await self._stack.enter_async_context(
-                SimulatedNodes(
-                    system,
-                    settings.nodes,
-                    pod_subnet=subnet("--pod-subnet", settings.pod_subnet),
-                    informers=manager.informers,
-                )
-            )
+__all__ = ["EmbeddedCluster", "Fork", "Running", "SubnetError", "embedded", "in_process_client"]
 
 
 class Fork(Running):
@@ -130,13 +39,18 @@ class Fork(Running):
     """
 
     def __init__(
-        self, cluster: EmbeddedCluster, source: Api, identifier: str, *, controllers: bool
+        self,
+        cluster: EmbeddedCluster,
+        source: Running,
+        *,
+        controllers: bool,
+        revision: int | None,
     ) -> None:
-        super().__init__()
-        api = fork_api(source)
-        api.server_address = source.server_address
+        super().__init__(ahead=source.clock.ahead)
+        api = fork_api(source.api, self.clock, revision=revision)
+        api.server_address = source.api.server_address
         self._take(api)
-        self.id = identifier
+        self.id = uuid4().hex[:12]
         self._cluster = cluster
         self._controllers = controllers
 
@@ -150,9 +64,9 @@ class Fork(Running):
         """The administrator's kubeconfig, YAML."""
         return self._cluster.kubeconfig_for(self.url, f"{self._cluster.name}-{self.id}")
 
-    def _fork(self, controllers: bool | None) -> Fork:
+    def _fork(self, controllers: bool | None, revision: int | None) -> Fork:
         run = self._controllers if controllers is None else controllers
-        return Fork(self._cluster, self.api, uuid4().hex[:12], controllers=run)
+        return Fork(self._cluster, self, controllers=run, revision=revision)
 
     async def __aenter__(self) -> Self:
         forks = self._cluster.server.forks
@@ -233,6 +147,7 @@ class EmbeddedCluster(Running):
         config = Config(
             service_subnet=service_subnet,
             pod_subnet=pod_subnet,
+            clock=self.clock,
             enable_admission=frozenset(settings.enable_admission),
             disable_admission=frozenset(settings.disable_admission),
         )
@@ -283,9 +198,9 @@ class EmbeddedCluster(Running):
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    def _fork(self, controllers: bool | None) -> Fork:
+    def _fork(self, controllers: bool | None, revision: int | None) -> Fork:
         run = self._controllers if controllers is None else controllers
-        return Fork(self, self.api, uuid4().hex[:12], controllers=run)
+        return Fork(self, self, controllers=run, revision=revision)
 
 
 def embedded(

@@ -121,6 +121,11 @@ class NodeAgent:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
+    @property
+    def quiet(self) -> bool:
+        """Whether no pod waits for a look or is in work, and no event waits to be written."""
+        return self._queue.idle and self._recorder.quiet
+
     # -- nodes
 
     async def _register(self) -> None:

@@ -6,6 +6,9 @@ here knows of controllers or nodes: they are clients.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from cove.client.clock import Clock
 from cove.server.admission import build
 from cove.server.api import Api, Config
 from cove.server.custom import CRDS, CustomResources
@@ -48,11 +51,15 @@ def make_api(
     )
 
 
-def fork_api(api: Api) -> Api:
-    """An Api with the same content that goes its own way from here on."""
+def fork_api(api: Api, clock: Clock | None = None, *, revision: int | None = None) -> Api:
+    """An Api with the same content that goes its own way from here on.
+
+    ``clock`` None shares the original's.  ``revision`` None is now; raises
+    :class:`~cove.server.store.Expired` for one that has left the window.
+    """
     return Api(
-        api.store.fork(),
-        api.config,
+        api.store.fork(revision),
+        api.config if clock is None else replace(api.config, clock=clock),
         registry=api.registry,
         identity=api.identity,
         admission=api.admission,

@@ -8,7 +8,6 @@ fork).  A fork is another Api over a forked store that shares every cache of thi
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from cove.client.clock import Clock, SystemClock
 from cove.kube import status as st
 from cove.kube.status import StatusError
 from cove.kube.times import format_time
@@ -35,15 +35,11 @@ __all__ = ["Api", "Config"]
 BODY_LIMIT = 3 * 1024 * 1024
 
 
-def _utcnow() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """What a cluster is started with and keeps for life.
 
-    ``clock`` gives aware UTC times; ``rng`` names generated objects, allocates ports and
+    ``clock`` is what everything goes by; ``rng`` names generated objects, allocates ports and
     addresses.
     """
 
@@ -55,7 +51,7 @@ class Config:
     )
     enable_admission: frozenset[str] = frozenset()
     disable_admission: frozenset[str] = frozenset()
-    clock: Callable[[], datetime] = _utcnow
+    clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=random.SystemRandom)
     issuer: str = "https://kubernetes.default.svc"
 
@@ -85,11 +81,11 @@ class Api:
 
     def now(self) -> datetime:
         """The time, UTC."""
-        return self.config.clock()
+        return self.config.clock.now()
 
     def timestamp(self) -> str:
         """The time as metadata writes it: RFC 3339, seconds."""
-        second = self.config.clock().replace(microsecond=0)
+        second = self.config.clock.now().replace(microsecond=0)
         text, told = self._second
         if told != second:
             text = format_time(second)

@@ -361,13 +361,13 @@ class Store:
             line = kept[key] = make()
         return line
 
-    def fork(self) -> Store:
-        """A store with the same content that goes its own way, in memory.
+    def fork(self, revision: int | None = None) -> Store:
+        """A store with the content of a revision that goes its own way, in memory.
 
-        O(1): nothing is copied.  Its window starts empty, so resource versions of before
+        ``revision`` None is now; raises :class:`Expired`.  O(1): nothing is copied.  Its window starts empty, so resource versions of before
         are answered from the state they were forked at.
         """
-        return Store(self.state)
+        return Store(self.state if revision is None else self.at(revision))
 
     # -- watching
 
@@ -386,6 +386,14 @@ class Store:
         if watchers:
             for watcher in tuple(watchers):
                 watcher.offer(event)
+
+    def told(self) -> bool:
+        """Whether every watch that is read in this process has got all there is."""
+        return not self._pending and not any(
+            watcher.inside and watcher.waiting
+            for watchers in self._watchers.values()
+            for watcher in watchers
+        )
 
     def disconnect(self) -> None:
         """End every watch: the server is stopping, or a resource went away."""

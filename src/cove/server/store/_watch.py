@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cove.client.clock import Clock
     from cove.server.store._store import Event
 
 __all__ = ["Watcher"]
@@ -19,12 +21,14 @@ LIMIT = 16_384
 class Watcher:
     """Events that wait for one watch.  ``overrun`` tells that it was closed for being slow."""
 
-    __slots__ = ("_events", "_wake", "closed", "limit", "overrun")
+    __slots__ = ("_events", "_wake", "closed", "inside", "limit", "overrun")
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, *, inside: bool = False) -> None:
         self._events: deque[Event] = deque()
         self._wake: asyncio.Future[None] | None = None
         self.limit = limit
+        # Whether its reader is in this process: one that never waits for a network.
+        self.inside = inside
         self.closed = False
         self.overrun = False
 
@@ -56,16 +60,20 @@ class Watcher:
         self._events.clear()
         return events
 
-    async def wait(self, timeout: float | None) -> bool:
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to drain."""
+        return bool(self._events)
+
+    async def wait(self, timeout: float | None, clock: Clock) -> bool:
         """Until there is something to drain or the watch is closed; False on a time-out.
 
-        ``timeout`` in seconds, None for no limit.
+        ``timeout`` in seconds of ``clock``, None for no limit.
         """
         if self._events or self.closed:
             return True
-        loop = asyncio.get_running_loop()
-        wake = self._wake = loop.create_future()
-        timer = None if timeout is None else loop.call_later(max(timeout, 0.0), self._expire, wake)
+        wake = self._wake = asyncio.get_running_loop().create_future()
+        timer = None if timeout is None else clock.call_later(timeout, partial(self._expire, wake))
         try:
             await wake
         finally:

@@ -111,7 +111,7 @@ class _Stream:
     async def run(self) -> AsyncIterator[bytes]:
         """The stream's chunks, until the time-out, the store or the reader ends it."""
         api, store, storage = self.api, self.api.store, self.endpoint.storage
-        watcher = Watcher()
+        watcher = Watcher(inside=self.request.upgrade is None)
         try:
             backlog = self._open(watcher)
         except StatusError as e:
@@ -125,15 +125,20 @@ class _Stream:
             timeout = self.options.timeout
             if not timeout or timeout < 0:
                 timeout = DEFAULT_TIMEOUT + api.config.rng.randrange(DEFAULT_TIMEOUT)
-            remaining = float(timeout)
+            clock = api.config.clock
+            bookmark = clock.monotonic() + BOOKMARK_INTERVAL
+            end = bookmark - BOOKMARK_INTERVAL + timeout
             while True:
-                interval = min(remaining, BOOKMARK_INTERVAL)
-                if not await watcher.wait(interval):
-                    remaining -= interval
-                    if remaining <= 0:
-                        return
+                now = clock.monotonic()
+                # Looked at before what there is to tell: there may always be something.
+                if now >= end:
+                    return
+                # A bookmark says that everything up to it was told.
+                if now >= bookmark and not watcher.waiting:
+                    bookmark = now + BOOKMARK_INTERVAL
                     if self.options.bookmarks:
                         yield self._bookmark(store.durable_revision)
+                if not await watcher.wait(min(end, bookmark) - now, clock):
                     continue
                 for chunk in _chunks(
                     [line for event in watcher.drain() if (line := self._event(event))]

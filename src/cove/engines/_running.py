@@ -1,0 +1,163 @@
+"""What a cluster in this process and its forks have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cove.client import Client, InProcessTransport, TravelClock
+from cove.engines.credentials import ADMIN, subnet
+from cove.engines.home import Settings
+from cove.kube import status as st
+from cove.server.request import Request, User
+from cove.server.store import Expired
+
+if TYPE_CHECKING:
+    from cove.controllers import Manager
+    from cove.engines.embedded import Fork
+    from cove.node import SimulatedNodes
+    from cove.server.api import Api
+
+__all__ = ["Running", "in_process_client"]
+
+ADMIN_USER = User(ADMIN, ("system:masters", "system:authenticated"))
+# Controllers and nodes speak as administrators: they are the cluster.
+SYSTEM = User("system:apiserver", ("system:masters", "system:authenticated"))
+
+# The event loop turned this often without a write, and nobody has anything to do: it is quiet.
+QUIET = 5
+# This often without a write while somebody is at work: it is not for the cluster to end.
+PATIENCE = 1000
+
+
+class _Headers(dict[str, str]):
+    """Headers of an in-process request, looked up by their canonical names."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__({name.title(): value for name, value in headers.items()})
+
+
+def in_process_client(api: Api, user: User, user_agent: str) -> Client:
+    """A client that calls the Api directly, as ``user``."""
+
+    def make(
+        method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Request:
+        return Request(method, path, query=query, headers=_Headers(headers), body=body, user=user)
+
+    return Client(InProcessTransport(api.handle, make), user_agent=user_agent)
+
+
+class Running:
+    """What a cluster and its forks have in common: an Api, clients, a kubeconfig, a clock."""
+
+    def __init__(self, *, ahead: float = 0.0) -> None:
+        # What everything in the cluster goes by; ``await cluster.clock.advance(3600)``.
+        self.clock = TravelClock(self.settle, ahead=ahead)
+        self._manager: Manager | None = None
+        self._nodes: SimulatedNodes | None = None
+        self._stack = AsyncExitStack()
+        self._stack.callback(self.clock.close)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    def _take(self, api: Api) -> None:
+        self.api = api
+        self.client: Client = in_process_client(api, ADMIN_USER, "cove")
+
+    @property
+    def kubeconfig(self) -> str:
+        """The administrator's kubeconfig, YAML."""
+        raise NotImplementedError
+
+    @property
+    def kubeconfig_path(self) -> Path:
+        """The administrator's kubeconfig in a file, for programs that want one.
+
+        The file is gone when the cluster is left.
+        """
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="cove-")
+            path = Path(self._temporary.name) / "kubeconfig"
+            path.touch(mode=0o600)
+            path.write_text(self.kubeconfig)
+            self._stack.callback(self._forget)
+        return Path(self._temporary.name) / "kubeconfig"
+
+    def _forget(self) -> None:
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
+
+    async def settle(self) -> None:
+        """Return when controllers and nodes have done what there is to do now.
+
+        What they will do later, at a time or after a delay, is not waited for.  Gives up
+        after half a second in which nothing was written although somebody is at work: with
+        a webhook that does not answer, say.
+        """
+        quiet = idle = 0
+        revision = self.api.store.revision
+        while quiet < QUIET and idle < PATIENCE:
+            await asyncio.sleep(0 if idle < PATIENCE // 2 else 0.001)
+            if self.api.store.revision != revision:
+                revision = self.api.store.revision
+                quiet = idle = 0
+                continue
+            idle += 1
+            quiet += 1
+            if quiet == QUIET and not self._quiet():
+                quiet = 0
+
+    def _quiet(self) -> bool:
+        return (
+            self.api.store.told()
+            and (self._manager is None or self._manager.quiet)
+            and (self._nodes is None or self._nodes.quiet)
+        )
+
+    def _fork(self, controllers: bool | None, revision: int | None) -> Fork:
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def fork(
+        self, *, controllers: bool | None = None, revision: int | None = None
+    ) -> AsyncIterator[Fork]:
+        """A copy of the cluster as it is now, in constant time, whatever it holds.
+
+        What is written to either is not seen by the other.  ``controllers`` None means
+        as the cluster itself has them.  ``revision`` copies the cluster as it was then
+        (any resourceVersion that was given out since); raises StatusError 410 for one that is
+        too long ago and ValueError for one that is yet to come.  A fork can be forked again.
+        """
+        if revision is not None and revision > self.api.store.revision:
+            raise ValueError(f"revision {revision} is yet to come: it is {self.api.store.revision}")
+        try:
+            made = self._fork(controllers, revision)
+        except Expired as e:
+            raise st.expired(f"too old resource version: {revision} ({e.oldest})") from e
+        async with made as fork:
+            yield fork
+
+    async def _run(self, settings: Settings, authority: bytes) -> None:
+        """Start controllers and nodes; they end with the stack."""
+        from cove.controllers import Manager
+        from cove.node import SimulatedNodes
+
+        system = in_process_client(self.api, SYSTEM, "kube-controller-manager")
+        manager = self._manager = await self._stack.enter_async_context(
+            Manager(system, ca=authority.decode(), clock=self.clock)
+        )
+        if settings.nodes:
+            self._nodes = await self._stack.enter_async_context(
+                SimulatedNodes(
+                    system,
+                    settings.nodes,
+                    pod_subnet=subnet("--pod-subnet", settings.pod_subnet),
+                    informers=manager.informers,
+                    clock=self.clock,
+                )
+            )
