@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import pytest
+from board import Board, node, pod
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import NAMESPACE, World
 
 from cove.controllers._resources import NODES, PODS
 from cove.controllers.scheduler._filters import tolerates
-from cove.controllers.scheduler._nodes import PodInfo, requests_of
-from cove.controllers.scheduler._placement import Placement, UnschedulableError
+from cove.controllers.scheduler._nodes import requests_of
+from cove.controllers.scheduler._placement import UnschedulableError
 
 Doc = dict[str, Any]
-
-
-def node(name: str, cpu: str = "4", pods: str = "10", **spec: Any) -> Doc:
-    labels = {"kubernetes.io/hostname": name, **spec.pop("labels", {})}
-    allocatable = {"cpu": cpu, "memory": "8Gi", "pods": pods}
-    return {
-        "metadata": {"name": name, "labels": labels},
-        "spec": spec,
-        "status": {"allocatable": allocatable},
-    }
-
-
-def pod(name: str, cpu: str = "", labels: Doc | None = None, **spec: Any) -> Doc:
-    container: Doc = {"name": "c", "image": "i"}
-    if cpu:
-        container["resources"] = {"requests": {"cpu": cpu}}
-    return {
-        "metadata": {"name": name, "namespace": "n", "uid": name, "labels": labels or {}},
-        "spec": {"containers": [container], **spec},
-    }
-
-
-class Board:
-    """A placement that is played on."""
-
-    def __init__(self, *nodes: Doc) -> None:
-        self.placement = Placement(random.Random(1), lambda _: {})
-        for one in nodes:
-            self.placement.set_node(one)
-
-    def put(self, doc: Doc) -> str:
-        info = PodInfo(doc)
-        info.node = self.placement.place(info, doc["spec"])
-        self.placement.add_pod(info)
-        return info.node
-
-    def why_not(self, doc: Doc) -> str:
-        with pytest.raises(UnschedulableError) as caught:
-            self.put(doc)
-        return str(caught.value).partition(". ")[0]
 
 
 def test_pods_spread_over_equal_nodes() -> None:
@@ -232,6 +192,147 @@ def test_no_node_is_ever_overbooked_and_room_is_always_found(
                 room[where] -= cpu
                 sizes[name] = (where, cpu)
                 assert room[where] >= 0
+
+
+def spread(key: str = ZONE, **more: Any) -> Doc:
+    return {
+        "topologyKey": key,
+        "maxSkew": 1,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "x"}},
+        **more,
+    }
+
+
+def test_too_few_domains_leave_only_what_the_skew_allows() -> None:
+    board = Board(node("a", labels={ZONE: "a"}))
+    doc = {"labels": {"app": "x"}, "topologySpreadConstraints": [spread(minDomains=2)]}
+    assert board.put(pod("p1", **doc)) == "a"
+    assert board.why_not(pod("p2", **doc)).endswith(
+        "1 node(s) didn't match pod topology spread constraints"
+    )
+
+
+def test_a_node_outside_all_domains_says_so() -> None:
+    doc = pod("p", labels={"app": "x"}, topologySpreadConstraints=[spread()])
+    assert Board(node("a")).why_not(doc).endswith("(missing required label)")
+
+
+def test_keys_of_the_pod_tell_revisions_apart() -> None:
+    board = Board(node("a", labels={ZONE: "a"}), node("b", labels={ZONE: "b"}, unschedulable=True))
+    constraint = spread(matchLabelKeys=["rev"])
+    for rev in "12":
+        labels = {"app": "x", "rev": rev}
+        assert board.put(pod(rev, labels=labels, topologySpreadConstraints=[constraint])) == "a"
+
+
+def test_tainted_nodes_count_unless_taints_are_honored() -> None:
+    taints = [{"key": "k", "effect": "NoSchedule"}]
+    nodes = [node("a", labels={ZONE: "a"}), node("b", labels={ZONE: "b"}, taints=taints)]
+    board = Board(*nodes)
+    for name in "12":
+        constraint = spread(nodeTaintsPolicy="Honor")
+        doc = pod(name, labels={"app": "x"}, topologySpreadConstraints=[constraint])
+        assert board.put(doc) == "a"
+    doc = pod("3", labels={"app": "x"}, topologySpreadConstraints=[spread()])
+    assert "1 node(s) didn't match pod topology spread" in board.why_not(doc)
+
+
+def test_namespaces_are_chosen_by_their_labels() -> None:
+    board = Board(node("a"), node("b"), namespaces={"other": {"team": "red"}})
+    there = pod("there", labels={"app": "x"})
+    there["metadata"]["namespace"] = "other"
+    board.put(there, "b")
+    term = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {"app": "x"}},
+        "namespaceSelector": {"matchLabels": {"team": "red"}},
+    }
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    assert board.put(pod("p", affinity={"podAffinity": required})) == "b"
+    assert board.put(pod("q", affinity={"podAntiAffinity": required})) == "a"
+
+
+def test_affinity_counts_pods_that_every_term_means() -> None:
+    board = Board(node("a"), node("b"))
+    board.put(pod("half", labels={"one": "x"}), "a")
+    board.put(pod("whole", labels={"one": "x", "two": "x"}), "b")
+    terms = [
+        {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {key: "x"}}}
+        for key in ("one", "two")
+    ]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    assert board.put(pod("p", affinity={"podAffinity": required})) == "b"
+
+
+@pytest.mark.parametrize(
+    ("other", "doc"),
+    [
+        pytest.param(
+            node("worse", taints=[{"key": "k", "effect": "PreferNoSchedule"}]),
+            pod("p"),
+            id="soft taint",
+        ),
+        pytest.param(node("worse", cpu="2"), pod("p", cpu="1"), id="less room"),
+        pytest.param(
+            node("worse"),
+            pod(
+                "p",
+                affinity={
+                    "nodeAffinity": {
+                        "preferredDuringSchedulingIgnoredDuringExecution": [
+                            {
+                                "weight": 1,
+                                "preference": {
+                                    "matchFields": [
+                                        {
+                                            "key": "metadata.name",
+                                            "operator": "In",
+                                            "values": ["better"],
+                                        }
+                                    ]
+                                },
+                            }
+                        ]
+                    }
+                },
+            ),
+            id="preference",
+        ),
+    ],
+)
+def test_the_better_node_wins(other: Doc, doc: Doc) -> None:
+    assert Board(other, node("better")).put(doc) == "better"
+
+
+def test_a_pod_goes_where_its_image_is() -> None:
+    images = [{"names": ["i:latest"], "sizeBytes": 900 * 2**20}]
+    better = node("better")
+    better["status"]["images"] = images
+    assert Board(node("worse"), better).put(pod("p")) == "better"
+
+
+def test_what_a_pod_asks_for_as_a_whole_stands_for_its_containers() -> None:
+    spec = {
+        "containers": [{"name": "c", "resources": {"requests": {"cpu": "3"}}}],
+        "resources": {"requests": {"cpu": "1", "memory": "1Ki"}},
+        "overhead": {"cpu": "500m"},
+    }
+    assert requests_of(spec) == {"cpu": 1500, "memory": 1024}
+
+
+def test_pods_of_a_daemon_set_speak_of_one_node_only() -> None:
+    field = {"key": "metadata.name", "operator": "In", "values": ["a"]}
+    required = {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchFields": [field]}]
+        }
+    }
+    board = Board(node("a", pods="0"), node("b"), node("c"))
+    assert board.why_not(pod("p", affinity={"nodeAffinity": required})) == (
+        "0/3 nodes are available: 1 Too many pods, "
+        "2 node(s) didn't satisfy plugin(s) [NodeAffinity]"
+    )
 
 
 async def test_a_pod_without_a_node_says_why_until_one_comes(world: World) -> None:

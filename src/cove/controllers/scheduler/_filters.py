@@ -1,24 +1,33 @@
 """Filters: whether a node can take a pod, and if not, why, in upstream's words.
 
-The order of :func:`reasons` is that of the default plugins: the first to object speaks.
+What only the node decides is here; :mod:`._cycle` has all filters in order.
 
 Source: https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cove.controllers.scheduler._nodes import NodeInfo, PodInfo
-from cove.kube.labels import Selector, from_document
+from cove.controllers.scheduler._nodes import NodeInfo
 
-__all__ = ["Spread", "affinity_score", "matches_affinity", "static_reason", "tolerates"]
+__all__ = [
+    "HARD_EFFECTS",
+    "affinity_score",
+    "matches_affinity",
+    "matches_terms",
+    "named_nodes",
+    "preference",
+    "soft_taints",
+    "static_reason",
+    "tolerates",
+]
 
 Doc = dict[str, Any]
 
 UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
-HOSTNAME = "kubernetes.io/hostname"
+HARD_EFFECTS = ("NoSchedule", "NoExecute")
 
 
 def tolerates(tolerations: Iterable[Doc], taint: Doc) -> bool:
@@ -84,21 +93,66 @@ def matches_affinity(spec: Doc, node: NodeInfo) -> bool:
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
     if required is None:
         return True
-    return any(_term(t, node) for t in required.get("nodeSelectorTerms") or ())
+    return matches_terms(required, node)
+
+
+def matches_terms(selector: Doc, node: NodeInfo) -> bool:
+    """Whether one of a NodeSelector's terms holds."""
+    return any(_term(t, node) for t in selector.get("nodeSelectorTerms") or ())
+
+
+def named_nodes(spec: Doc) -> set[str] | None:
+    """The only nodes that required affinity names by metadata.name, None for no such rule.
+
+    Pods of daemon sets are tied to their nodes so: all other nodes need no look.
+    """
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    if required is None:
+        return None
+    named: set[str] = set()
+    for term in required.get("nodeSelectorTerms") or ():
+        here: set[str] | None = None
+        for field in term.get("matchFields") or ():
+            if field["key"] == "metadata.name" and field.get("operator") == "In":
+                values = set(field.get("values") or ())
+                here = values if here is None else here & values
+        if here is None:
+            return None  # terms are alternatives: this one allows any node
+        named |= here
+    return named
+
+
+def preference(spec: Doc, node: NodeInfo) -> int:
+    """The weights of the preferred node affinities that hold."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    return sum(
+        preferred["weight"]
+        for preferred in affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+        # An empty preference is every node's.
+        if not preferred["preference"] or _term(preferred["preference"], node)
+    )
+
+
+def soft_taints(spec: Doc, node: NodeInfo) -> int:
+    """How many taints would rather not have the pod."""
+    if not node.taints:
+        return 0
+    tolerations = [
+        t
+        for t in spec.get("tolerations") or ()
+        if not t.get("effect") or t["effect"] == "PreferNoSchedule"
+    ]
+    return sum(
+        1
+        for taint in node.taints
+        if taint.get("effect") == "PreferNoSchedule" and not tolerates(tolerations, taint)
+    )
 
 
 def affinity_score(spec: Doc, node: NodeInfo) -> float:
-    """The weights of the preferred node affinities that hold, less intolerable soft taints."""
-    score = 0.0
-    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    for preferred in affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ():
-        if _term(preferred["preference"], node):
-            score += 2.0 * preferred["weight"]
-    for taint in node.taints:
-        if taint.get("effect") == "PreferNoSchedule":
-            if not tolerates(spec.get("tolerations") or (), taint):
-                score -= 100.0
-    return score
+    """Preferences and soft taints as one number that needs no other node."""
+    return 2.0 * preference(spec, node) - 100.0 * soft_taints(spec, node)
 
 
 def static_reason(spec: Doc, node: NodeInfo) -> str:
@@ -110,209 +164,8 @@ def static_reason(spec: Doc, node: NodeInfo) -> str:
     if wanted and wanted != node.name:
         return "node(s) didn't match the requested node name"
     for taint in node.taints:
-        if taint.get("effect") in ("NoSchedule", "NoExecute") and not tolerates(tolerations, taint):
+        if taint.get("effect") in HARD_EFFECTS and not tolerates(tolerations, taint):
             return "node(s) had untolerated taint(s)"
     if not matches_affinity(spec, node):
         return "node(s) didn't match Pod's node affinity/selector"
     return ""
-
-
-def _namespaces(term: Doc, namespace: str, labels_of: Callable[[str], Mapping[str, str]]) -> Any:
-    """A predicate on namespaces: those of a term, the pod's own if it names none."""
-    names = term.get("namespaces") or ()
-    selector = term.get("namespaceSelector")
-    if not names and selector is None:
-        return lambda other: other == namespace
-    chosen = None if selector is None else from_document(selector)
-    return lambda other: (
-        other in names
-        or (chosen is not None and (chosen.empty or chosen.matches(labels_of(other))))
-    )
-
-
-def _with_keys(term: Doc, labels: Mapping[str, str]) -> Selector:
-    """A term's selector with matchLabelKeys and mismatchLabelKeys taken from the pod."""
-    selector: Doc = dict(term.get("labelSelector") or {})
-    expressions = list(selector.get("matchExpressions") or ())
-    for key, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")):
-        expressions += [
-            {"key": name, "operator": operator, "values": [labels[name]]}
-            for name in term.get(key) or ()
-            if name in labels
-        ]
-    if expressions:
-        selector["matchExpressions"] = expressions
-    return from_document(selector) if term.get("labelSelector") is not None else from_document(None)
-
-
-class Affinity:
-    """A pod's required affinity and anti-affinity to other pods, counted over all nodes."""
-
-    def __init__(
-        self,
-        pod: PodInfo,
-        spec: Doc,
-        nodes: Iterable[NodeInfo],
-        labels_of: Callable[[str], Mapping[str, str]],
-    ) -> None:
-        affinity = spec.get("affinity") or {}
-        key = "requiredDuringSchedulingIgnoredDuringExecution"
-        nodes = list(nodes)
-        self._wanted = [
-            self._count(t, pod, nodes, labels_of)
-            for t in (affinity.get("podAffinity") or {}).get(key) or ()
-        ]
-        self._refused = [self._count(t, pod, nodes, labels_of) for t in pod.anti_affinity]
-        # The first pod of a group that wants to be with its own kind may go anywhere.
-        self._first = not any(found for _, found in self._wanted) and all(
-            _with_keys(t, pod.labels).matches(pod.labels)
-            and _namespaces(t, pod.namespace, labels_of)(pod.namespace)
-            for t in (affinity.get("podAffinity") or {}).get(key) or ()
-        )
-        self._others: set[tuple[str, str]] = set()
-        for node in nodes:
-            for other in node.with_anti_affinity.values():
-                for term in other.anti_affinity:
-                    topology = node.labels.get(term["topologyKey"])
-                    if (
-                        topology is not None
-                        and _namespaces(term, other.namespace, labels_of)(pod.namespace)
-                        and _with_keys(term, other.labels).matches(pod.labels)
-                    ):
-                        self._others.add((term["topologyKey"], topology))
-
-    @staticmethod
-    def _count(
-        term: Doc,
-        pod: PodInfo,
-        nodes: list[NodeInfo],
-        labels_of: Callable[[str], Mapping[str, str]],
-    ) -> tuple[str, set[str]]:
-        key = term["topologyKey"]
-        selector = _with_keys(term, pod.labels)
-        inside = _namespaces(term, pod.namespace, labels_of)
-        found: set[str] = set()
-        for node in nodes:
-            topology = node.labels.get(key)
-            if topology is None or topology in found:
-                continue
-            if any(inside(p.namespace) and selector.matches(p.labels) for p in node.pods.values()):
-                found.add(topology)
-        return key, found
-
-    def reason(self, node: NodeInfo) -> str:
-        """Why the node does not do, "" if it does."""
-        labels = node.labels
-        for key, found in self._wanted:
-            if key not in labels or (labels[key] not in found and not self._first):
-                return "node(s) didn't match pod affinity rules"
-        for key, found in self._refused:
-            if labels.get(key) in found:
-                return "node(s) didn't match pod anti-affinity rules"
-        for key, topology in self._others:
-            if labels.get(key) == topology:
-                return "node(s) didn't satisfy existing pods anti-affinity rules"
-        return ""
-
-
-class Spread:
-    """A pod's topology spread constraints, counted over the nodes that it may use.
-
-    Source: https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/
-    """
-
-    def __init__(self, pod: PodInfo, spec: Doc, nodes: Iterable[NodeInfo]) -> None:
-        self._hard: list[tuple[Doc, dict[str, int], int]] = []
-        self._soft: list[tuple[Doc, dict[str, int], int]] = []
-        constraints = spec.get("topologySpreadConstraints") or ()
-        if not constraints:
-            return
-        nodes = list(nodes)
-        for constraint in constraints:
-            counts = self._count(constraint, pod, spec, nodes)
-            own = int(_with_keys(constraint, pod.labels).matches(pod.labels))
-            hard = constraint["whenUnsatisfiable"] == "DoNotSchedule"
-            (self._hard if hard else self._soft).append((constraint, counts, own))
-
-    @staticmethod
-    def _count(constraint: Doc, pod: PodInfo, spec: Doc, nodes: list[NodeInfo]) -> dict[str, int]:
-        key = constraint["topologyKey"]
-        selector = _with_keys(constraint, pod.labels)
-        honor_affinity = constraint.get("nodeAffinityPolicy", "Honor") == "Honor"
-        honor_taints = constraint.get("nodeTaintsPolicy", "Ignore") == "Honor"
-        counts: dict[str, int] = {}
-        for node in nodes:
-            topology = node.labels.get(key)
-            if topology is None:
-                continue
-            if honor_affinity and not matches_affinity(spec, node):
-                continue
-            if honor_taints and any(
-                t.get("effect") in ("NoSchedule", "NoExecute")
-                and not tolerates(spec.get("tolerations") or (), t)
-                for t in node.taints
-            ):
-                continue
-            counts[topology] = counts.get(topology, 0) + sum(
-                1
-                for p in node.pods.values()
-                if p.namespace == pod.namespace and not p.terminating and selector.matches(p.labels)
-            )
-        return counts
-
-    def reason(self, node: NodeInfo) -> str:
-        """Why the node does not do, "" if it does."""
-        for constraint, counts, own in self._hard:
-            topology = node.labels.get(constraint["topologyKey"])
-            if topology is None:
-                return (
-                    "node(s) didn't match pod topology spread constraints (missing required label)"
-                )
-            least = min(counts.values(), default=0)
-            if len(counts) < (constraint.get("minDomains") or 1):
-                least = 0
-            if counts.get(topology, 0) + own - least > constraint["maxSkew"]:
-                return "node(s) didn't match pod topology spread constraints"
-        return ""
-
-    def score(self, node: NodeInfo) -> float:
-        """0–200: how few pods share the node's domains."""
-        score = 0.0
-        for constraint, counts, _ in self._soft:
-            topology = node.labels.get(constraint["topologyKey"])
-            most = max(counts.values(), default=0)
-            if topology is not None and most:
-                score += 200.0 * (1 - counts.get(topology, 0) / most)
-        return score / max(len(self._soft), 1)
-
-
-def preferred_score(
-    pod: PodInfo,
-    spec: Doc,
-    nodes: Iterable[NodeInfo],
-    labels_of: Callable[[str], Mapping[str, str]],
-) -> dict[tuple[str, str], float]:
-    """Weights by (topology key, domain) of preferred affinity and anti-affinity to pods."""
-    weights: dict[tuple[str, str], float] = {}
-    affinity = spec.get("affinity") or {}
-    for field, sign in (("podAffinity", 1.0), ("podAntiAffinity", -1.0)):
-        terms = (affinity.get(field) or {}).get(
-            "preferredDuringSchedulingIgnoredDuringExecution"
-        ) or ()
-        for weighted in terms:
-            term = weighted["podAffinityTerm"]
-            selector = _with_keys(term, pod.labels)
-            inside = _namespaces(term, pod.namespace, labels_of)
-            for node in nodes:
-                topology = node.labels.get(term["topologyKey"])
-                if topology is None:
-                    continue
-                hits = sum(
-                    1
-                    for p in node.pods.values()
-                    if inside(p.namespace) and selector.matches(p.labels)
-                )
-                if hits:
-                    key = (term["topologyKey"], topology)
-                    weights[key] = weights.get(key, 0.0) + sign * weighted["weight"] * hits
-    return weights

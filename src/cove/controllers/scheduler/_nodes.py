@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from cove.controllers.scheduler._terms import Term, preferred_terms, required_terms
 from cove.kube.quantity import parse
 
 __all__ = ["NodeInfo", "PodInfo", "requests_of"]
@@ -64,6 +65,10 @@ def _combine(containers: Iterable[tuple[dict[str, int], bool, bool]]) -> dict[st
     return total
 
 
+# What a pod may ask for as a whole; huge pages too.
+POD_LEVEL = ("cpu", "memory")
+
+
 def requests_of(spec: Doc) -> dict[str, int]:
     """What a pod asks for.
 
@@ -80,7 +85,8 @@ def requests_of(spec: Doc) -> dict[str, int]:
     )
     for name, text in ((spec.get("resources") or {}).get("requests") or {}).items():
         # Pod-level requests stand for all containers.
-        total[name] = amount(name, text)
+        if name in POD_LEVEL or name.startswith("hugepages-"):
+            total[name] = amount(name, text)
     _sum(total, spec.get("overhead"))
     return total
 
@@ -89,16 +95,21 @@ class PodInfo:
     """One pod: what it uses and what it forbids others."""
 
     __slots__ = (
+        "affinity",
         "anti_affinity",
+        "claims",
         "cpu",
+        "has_affinity",
         "key",
         "labels",
         "memory",
         "namespace",
         "node",
         "ports",
+        "preferred",
         "priority",
         "requests",
+        "started",
         "terminating",
         "uid",
     )
@@ -112,23 +123,51 @@ class PodInfo:
         self.node: str = spec.get("nodeName", "")
         self.priority: int = spec.get("priority", 0)
         self.terminating = "deletionTimestamp" in metadata
+        # RFC 3339; "" while no node has taken note of the pod.
+        self.started: str = pod.get("status", {}).get("startTime") or ""
         self.requests = requests_of(spec)
         cpu = self.requests.get("cpu", 0)
         memory = self.requests.get("memory", 0)
         self.cpu = cpu or DEFAULT_CPU * len(spec["containers"])
         self.memory = memory or DEFAULT_MEMORY * len(spec["containers"])
         self.ports = host_ports(spec)
-        affinity = (spec.get("affinity") or {}).get("podAntiAffinity") or {}
-        self.anti_affinity: list[Doc] = (
-            affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or []
-        )
+        self.claims = claims_of(pod)
+        self.affinity: tuple[Term, ...] = ()
+        self.anti_affinity: tuple[Term, ...] = ()
+        self.preferred: tuple[Term, ...] = ()
+        affinity = spec.get("affinity")
+        if affinity:
+            self.affinity = required_terms(affinity.get("podAffinity"), self)
+            self.anti_affinity = required_terms(affinity.get("podAntiAffinity"), self)
+            self.preferred = preferred_terms(spec, self)
+        # Whether it has a say in where other pods had better go.
+        self.has_affinity = bool(self.affinity or self.preferred)
+
+
+def claims_of(pod: Doc) -> tuple[str, ...]:
+    """Names of the claims that a pod's volumes use, those of ephemeral volumes included."""
+    volumes = pod["spec"].get("volumes")
+    if not volumes:
+        return ()
+    names = []
+    for volume in volumes:
+        claim = volume.get("persistentVolumeClaim")
+        if claim:
+            names.append(claim["claimName"])
+        elif volume.get("ephemeral"):
+            names.append(f"{pod['metadata']['name']}-{volume['name']}")
+    return tuple(names)
 
 
 def host_ports(spec: Doc) -> list[tuple[str, str, int]]:
     """(address, protocol, port) that a pod takes of its node."""
     return [
         (port.get("hostIP") or "0.0.0.0", port.get("protocol", "TCP"), port["hostPort"])
-        for container in (*spec["containers"], *spec.get("initContainers", ()))
+        for container in (
+            *spec["containers"],
+            # Of init containers only those that stay keep their ports.
+            *(c for c in spec.get("initContainers", ()) if c.get("restartPolicy") == "Always"),
+        )
         for port in container.get("ports", ())
         if port.get("hostPort")
     ]
@@ -153,6 +192,7 @@ class NodeInfo:
         "taints",
         "tie",
         "unschedulable",
+        "with_affinity",
         "with_anti_affinity",
     )
 
@@ -172,7 +212,9 @@ class NodeInfo:
         self.pods: dict[str, PodInfo] = {}
         self.ports: dict[tuple[str, str, int], int] = {}
         self.with_anti_affinity: dict[str, PodInfo] = {}
-        self.images: frozenset[str] = frozenset()
+        self.with_affinity: dict[str, PodInfo] = {}
+        # Bytes by image name.
+        self.images: dict[str, int] = {}
 
     def set_node(self, node: Doc) -> None:
         """Take a new state of the node."""
@@ -186,6 +228,11 @@ class NodeInfo:
             name: amount(name, text) for name, text in (status.get("allocatable") or {}).items()
         }
         self.max_pods = self.allocatable.get("pods", 0)
+        self.images = {
+            name: image.get("sizeBytes", 0)
+            for image in status.get("images") or ()
+            for name in image.get("names") or ()
+        }
 
     def add(self, pod: PodInfo) -> None:
         """A pod is on the node, or will be."""
@@ -199,6 +246,8 @@ class NodeInfo:
             self.ports[port] = self.ports.get(port, 0) + 1
         if pod.anti_affinity:
             self.with_anti_affinity[pod.uid] = pod
+        if pod.has_affinity:
+            self.with_affinity[pod.uid] = pod
 
     def remove(self, uid: str) -> PodInfo | None:
         """A pod is off the node."""
@@ -215,6 +264,7 @@ class NodeInfo:
             if not self.ports[port]:
                 del self.ports[port]
         self.with_anti_affinity.pop(uid, None)
+        self.with_affinity.pop(uid, None)
         return pod
 
     def lacks(self, requests: dict[str, int]) -> list[str]:
@@ -227,6 +277,11 @@ class NodeInfo:
             if value and value > allocatable.get(name, 0) - requested.get(name, 0):
                 reasons.append(f"Insufficient {name}")
         return reasons
+
+    def too_small(self, requests: dict[str, int]) -> bool:
+        """Whether the requests would not even fit the empty node."""
+        allocatable = self.allocatable
+        return any(value > allocatable.get(name, 0) for name, value in requests.items())
 
     def fits(self, requests: dict[str, int]) -> bool:
         """Whether the requests fit."""
@@ -250,7 +305,8 @@ class NodeInfo:
     def score(self, cpu: int, memory: int) -> float:
         """0–200: how empty and how evenly used the node is with a pod of that size.
 
-        Source: the plugins NodeResourcesFit (LeastAllocated) and BalancedAllocation.
+        An estimate that needs no other node, for clusters so large that pods are not
+        compared with all of them; :mod:`._score` is what upstream does.
         """
         room_cpu = self.allocatable.get("cpu", 0)
         room_memory = self.allocatable.get("memory", 0)

@@ -1,47 +1,39 @@
 """Placement: the best node for a pod, and why there is none.
 
-Most pods of a cluster are alike.  Pods that ask for the same and look at nothing but the
-nodes share a heap of nodes, best first, which is brought up to date as it is read: a
-thousand nodes cost a pod a handful of looks.  Pods that look at other pods (affinity,
-spreading, host ports) are compared with every node.
+In a cluster of usual size every pod is compared with every node, as upstream does.  In a
+large one most pods are alike: those that ask for the same and look at nothing but the
+nodes share a heap of nodes, best first, which is brought up to date as it is read, so that
+a thousand nodes cost a pod a handful of looks.  Pods that look at other pods or at volumes
+are compared with every node there too.
 """
 
 from __future__ import annotations
 
 import heapq
 import random
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from cove.controllers.scheduler._filters import (
-    Affinity,
-    Spread,
-    affinity_score,
-    preferred_score,
-    static_reason,
-)
+from cove.controllers.scheduler._cycle import Cycle, UnschedulableError
+from cove.controllers.scheduler._filters import affinity_score, named_nodes, static_reason
 from cove.controllers.scheduler._nodes import NodeInfo, PodInfo
+from cove.controllers.scheduler._score import scores
+from cove.controllers.scheduler._terms import LabelsOf
+from cove.controllers.scheduler._volumes import PodVolumes
+from cove.kube.labels import Selector
 
 __all__ = ["Placement", "UnschedulableError"]
 
 Doc = dict[str, Any]
 
+# Up to so many nodes (upstream's minimum, too) every pod is compared with all of them.
+EXACT = 100
 CLASSES = 64
 # The log of nodes that got better is kept this long before classes start afresh.
 LOG = 20_000
-
-
-class UnschedulableError(Exception):
-    """No node takes the pod; the text is the condition's and the event's.
-
-    ``helpless``: on how many nodes not even removing other pods would help.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
 
 
 class _Class:
@@ -60,7 +52,9 @@ class _Class:
 class Placement:
     """The nodes with their pods, assumed ones included."""
 
-    def __init__(self, rng: random.Random, labels_of: Callable[[str], Mapping[str, str]]) -> None:
+    def __init__(self, rng: random.Random, labels_of: LabelsOf) -> None:
+        # Pods that preemption has promised room: by node, by uid.
+        self.nominated: dict[str, dict[str, PodInfo]] = {}
         self.nodes: dict[str, NodeInfo] = {}
         self._rng = rng
         self._labels_of = labels_of
@@ -105,6 +99,7 @@ class Placement:
             known = self.nodes[before].pods.get(pod.uid)
             if before == pod.node and known is not None and known.requests == pod.requests:
                 known.labels, known.terminating = pod.labels, pod.terminating
+                known.started = pod.started
                 return
             self.remove_pod(pod.uid)
         self._where[pod.uid] = pod.node
@@ -138,15 +133,72 @@ class Placement:
             self._better.clear()
             self._classes.clear()
 
+    def nominate(self, pod: PodInfo, node: str) -> None:
+        """Keep room for a pod on a node, "" for no longer."""
+        self.forget_nomination(pod.uid)
+        if node:
+            self.nominated.setdefault(node, {})[pod.uid] = pod
+
+    def forget_nomination(self, uid: str) -> None:
+        """A pod needs no room kept any more."""
+        for name, pods in list(self.nominated.items()):
+            if pods.pop(uid, None) is not None and not pods:
+                del self.nominated[name]
+
     # -- where to
 
-    def place(self, info: PodInfo, spec: Doc) -> str:
-        """The node for a pod; raises UnschedulableError."""
-        simple = not (info.ports or info.anti_affinity or self._anti or _looks_at_pods(spec))
-        name = self._by_class(info, spec) if simple else self._by_all(info, spec)
-        if name:
-            return name
-        raise UnschedulableError(self._why(info, spec))
+    @property
+    def known(self) -> list[NodeInfo]:
+        """The nodes that there are."""
+        return [n for n in self.nodes.values() if n.node is not None]
+
+    def cycle(
+        self,
+        pod: PodInfo,
+        spec: Doc,
+        volumes: PodVolumes | None = None,
+        nodes: list[NodeInfo] | None = None,
+    ) -> Cycle:
+        """The filters for one pod."""
+        return Cycle(
+            pod,
+            spec,
+            self.known if nodes is None else nodes,
+            self._labels_of,
+            volumes=volumes,
+            named=named_nodes(spec),
+            nominated=self.nominated,
+        )
+
+    def place(
+        self,
+        pod: PodInfo,
+        spec: Doc,
+        *,
+        volumes: PodVolumes | None = None,
+        defaults: Sequence[tuple[Doc, Selector]] = (),
+    ) -> str:
+        """The node for a pod; raises UnschedulableError.
+
+        ``defaults`` are the spread constraints of pods without any.
+        """
+        nodes = self.known
+        if len(nodes) > EXACT and volumes is None and not self.nominated:
+            if not (pod.ports or pod.anti_affinity or self._anti or _looks_at_pods(spec)):
+                name = self._by_class(pod, spec)
+                if name:
+                    return name
+        cycle = self.cycle(pod, spec, volumes, nodes)
+        feasible, verdicts = cycle.feasible(nodes)
+        if not feasible:
+            raise UnschedulableError(len(nodes), verdicts)
+        if len(feasible) == 1:
+            return feasible[0].name
+        values = scores(pod, spec, feasible, nodes, self._labels_of, defaults)
+        best = max(values)
+        return self._rng.choice(
+            [n for n, v in zip(feasible, values, strict=True) if v == best]
+        ).name
 
     def _by_class(self, pod: PodInfo, spec: Doc) -> str:
         key = orjson.dumps(
@@ -200,74 +252,6 @@ class Placement:
             if info is not None and info.node is not None:
                 self._push(class_, info, pod)
         return ""
-
-    def _by_all(self, pod: PodInfo, spec: Doc) -> str:
-        nodes = [n for n in self.nodes.values() if n.node is not None]
-        affinity = Affinity(pod, spec, nodes, self._labels_of)
-        spread = Spread(pod, spec, nodes)
-        weights = preferred_score(pod, spec, nodes, self._labels_of)
-        best, best_rank = "", (float("-inf"), 0.0)
-        for info in nodes:
-            if (
-                static_reason(spec, info)
-                or info.conflicts(pod.ports)
-                or not info.fits(pod.requests)
-                or spread.reason(info)
-                or affinity.reason(info)
-            ):
-                continue
-            score = (
-                info.score(pod.cpu, pod.memory) + affinity_score(spec, info) + spread.score(info)
-            )
-            for (key, domain), weight in weights.items():
-                if info.labels.get(key) == domain:
-                    score += weight
-            rank = (score, self._rng.random())
-            if rank > best_rank:
-                best, best_rank = info.name, rank
-        return best
-
-    def _why(self, pod: PodInfo, spec: Doc) -> str:
-        nodes = [n for n in self.nodes.values() if n.node is not None]
-        if not nodes:
-            return "no nodes available to schedule pods"
-        affinity = Affinity(pod, spec, nodes, self._labels_of)
-        spread = Spread(pod, spec, nodes)
-        reasons: Counter[str] = Counter()
-        helpless = 0
-        for info in nodes:
-            static = static_reason(spec, info)
-            if static:
-                reasons[static] += 1
-                helpless += 1
-                continue
-            if info.conflicts(pod.ports):
-                reasons["node(s) didn't have free ports for the requested pod ports"] += 1
-                continue
-            lacking = info.lacks(pod.requests)
-            if lacking:
-                reasons.update(lacking)
-                # What is more than the whole node no preemption can free.
-                if any(v > info.allocatable.get(n, 0) for n, v in pod.requests.items()):
-                    helpless += 1
-                continue
-            text = spread.reason(info) or affinity.reason(info)
-            if text:
-                reasons[text] += 1
-                if text.endswith(("(missing required label)", "match pod affinity rules")):
-                    helpless += 1
-        total = len(nodes)
-        told = ", ".join(sorted(f"{n} {text}" for text, n in reasons.items()))
-        parts = []
-        if total - helpless:
-            parts.append(f"{total - helpless} No preemption victims found for incoming pod")
-        if helpless:
-            parts.append(f"{helpless} Preemption is not helpful for scheduling")
-        return (
-            f"0/{total} nodes are available: {told}. "
-            f"no new claims to deallocate, preemption: 0/{total} nodes are available: "
-            f"{', '.join(sorted(parts))}."
-        )
 
 
 def _looks_at_pods(spec: Doc) -> bool:

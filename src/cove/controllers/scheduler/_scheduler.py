@@ -6,10 +6,8 @@ Source: https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-frame
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 from collections.abc import Mapping
-from itertools import count
 from typing import Any
 
 from cove.client import Tasks, UnreachableError
@@ -17,9 +15,27 @@ from cove.client.meta import key_of
 from cove.client.recorder import reference
 from cove.controllers._conditions import find
 from cove.controllers._controller import Context, Controller
-from cove.controllers._resources import NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PODS
+from cove.controllers._resources import (
+    CSI_NODES,
+    NAMESPACES,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
+    SERVICES,
+    STATEFUL_SETS,
+    STORAGE_CLASSES,
+)
+from cove.controllers.scheduler._binding import BindingError, VolumeBinding, bind
+from cove.controllers.scheduler._defaults import Defaults
 from cove.controllers.scheduler._nodes import PodInfo
 from cove.controllers.scheduler._placement import Placement, UnschedulableError
+from cove.controllers.scheduler._queue import SchedulingQueue
+from cove.controllers.scheduler._room import MakeRoom, Room
+from cove.controllers.scheduler._volumes import ClaimsError, Decision, PodVolumes, Volumes
 from cove.kube.status import StatusError
 from cove.kube.times import format_time
 
@@ -30,11 +46,6 @@ log = logging.getLogger("cove.controllers")
 Doc = dict[str, Any]
 
 NAME = "default-scheduler"
-# Seconds before a pod that found no node is tried again on an event, doubled each time,
-# and without any event.
-BACKOFF = 1.0
-BACKOFF_LIMIT = 10.0
-FLUSH = 300.0
 
 
 class Scheduler(Controller):
@@ -49,19 +60,38 @@ class Scheduler(Controller):
         self.pods = self.informer(PODS)
         self.namespaces = self.informer(NAMESPACES)
         self.claims = self.informer(PERSISTENT_VOLUME_CLAIMS)
+        volumes, classes = self.informer(PERSISTENT_VOLUMES), self.informer(STORAGE_CLASSES)
+        csi_nodes = self.informer(CSI_NODES)
+        self.volumes = Volumes(self.claims, volumes, classes, csi_nodes)
         self.recorder = context.recorder(NAME)
         self.placement = Placement(context.rng, self._labels_of)
-        self._order = count()
-        self._active: list[tuple[int, str, int, str]] = []
-        self._queued: set[str] = set()
-        # Pods that found no node: key → how often in a row.
-        self._unschedulable: dict[str, int] = {}
-        self._attempts: dict[str, int] = {}
-        self._wake = asyncio.Event()
+        self.room = MakeRoom(
+            self.client,
+            self.clock,
+            context.rng,
+            self.recorder,
+            self.pods,
+            self.informer(POD_DISRUPTION_BUDGETS),
+            self.placement,
+        )
+        self.waiting = SchedulingQueue(self.clock, self.queue.add_after)
+        self._defaults = Defaults(
+            self.informer(SERVICES),
+            {
+                "ReplicaSet": self.informer(REPLICA_SETS),
+                "ReplicationController": self.informer(REPLICATION_CONTROLLERS),
+                "StatefulSet": self.informer(STATEFUL_SETS),
+            },
+        )
+        self._binding = VolumeBinding(self.client, self.clock, self.claims)
+        self._tasks: Tasks | None = None
         self._busy = 0
         self.nodes.add_handler(self._node_changed)
         self.pods.add_handler(self._pod_changed)
+        self.namespaces.add_handler(self._namespace_changed)
         self.claims.add_handler(self._claim_changed)
+        for informer, event in ((volumes, "volume"), (classes, "class"), (csi_nodes, "csi")):
+            informer.add_handler(self._event(event))
 
     def _labels_of(self, namespace: str) -> Mapping[str, str]:
         found = self.namespaces.get(None, namespace)
@@ -69,51 +99,86 @@ class Scheduler(Controller):
 
     # -- what changes
 
+    def _event(self, event: str) -> Any:
+        def handle(old: Doc | None, new: Doc | None, *, initial: bool) -> None:
+            if new is not None:
+                self.waiting.changed(event, self._candidate)
+
+        return handle
+
     def _node_changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
         if new is None:
             assert old is not None
             self.placement.remove_node(old["metadata"]["name"])
+            self.waiting.changed("node gone", self._candidate)
         elif self.placement.set_node(new):
-            self._retry_all()
+            self.waiting.changed("node", self._candidate)
+
+    def _namespace_changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
+        if old is not None and new is not None:
+            if old["metadata"].get("labels") != new["metadata"].get("labels"):
+                self.waiting.changed("namespace", self._candidate)
 
     def _claim_changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
+        self._binding.changed()
         if new is not None:
-            self._retry_all()
+            self.waiting.changed("claim", self._candidate)
 
     def _pod_changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
         if new is None:
             assert old is not None
-            self._unschedulable.pop(key_of(old), None)
-            self._attempts.pop(key_of(old), None)
-            if self.placement.remove_pod(old["metadata"]["uid"]):
-                self._retry_all()
+            self._gone(old)
+            self.waiting.forget(key_of(old))
             return
-        uid = new["metadata"]["uid"]
         if new["spec"].get("nodeName"):
-            if new.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-                if self.placement.remove_pod(uid):
-                    self._retry_all()
-                return
-            if old is None or old["spec"].get("nodeName") != new["spec"]["nodeName"]:
-                self._unschedulable.pop(key_of(new), None)
-                self._attempts.pop(key_of(new), None)
-                self.placement.add_pod(PodInfo(new))
-            elif (
-                old["metadata"].get("labels") != new["metadata"].get("labels")
-                or ("deletionTimestamp" in new["metadata"])
-                != ("deletionTimestamp" in old["metadata"])
-                or old["spec"] != new["spec"]
-            ):
-                self.placement.add_pod(PodInfo(new))
-            return
-        if not self._ours(new) or self.placement.placed(uid):
+            self._placed(old, new)
             return
         key = key_of(new)
-        if old is not None and key in self._unschedulable and old["spec"] == new["spec"]:
+        if not self._ours(new):
+            self.waiting.forget(key)
+            return
+        uid = new["metadata"]["uid"]
+        nominated = new.get("status", {}).get("nominatedNodeName", "")
+        if nominated or (old is not None and old.get("status", {}).get("nominatedNodeName")):
+            self.placement.nominate(PodInfo(new), nominated)
+        if self.placement.placed(uid):
+            return
+        if old is not None and self.waiting.waits(key) and old["spec"] == new["spec"]:
             if old["metadata"].get("labels") == new["metadata"].get("labels"):
                 return  # its status, written by ourselves
-        self._unschedulable.pop(key, None)
-        self._push(new)
+        self.waiting.push(new)
+
+    def _gone(self, pod: Doc) -> None:
+        """A pod takes no room any more: it was deleted or has ended."""
+        uid = pod["metadata"]["uid"]
+        self.placement.forget_nomination(uid)
+        if self.placement.remove_pod(uid):
+            self.waiting.changed("pod gone", self._candidate)
+
+    def _placed(self, old: Doc | None, new: Doc) -> None:
+        if new.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            self._gone(new)
+            return
+        if old is None or old["spec"].get("nodeName") != new["spec"]["nodeName"]:
+            self.waiting.forget(key_of(new))
+            self.placement.forget_nomination(new["metadata"]["uid"])
+            self.placement.add_pod(PodInfo(new))
+            self.waiting.changed("pod placed", self._candidate)
+            return
+        before, after = old["metadata"], new["metadata"]
+        labels = before.get("labels") != after.get("labels")
+        if (
+            labels
+            or ("deletionTimestamp" in after) != ("deletionTimestamp" in before)
+            or old["spec"] != new["spec"]
+            or old.get("status", {}).get("startTime") != new.get("status", {}).get("startTime")
+        ):
+            self.placement.add_pod(PodInfo(new))
+            if labels:
+                self.waiting.changed("pod placed", self._candidate)
+            elif old["spec"] != new["spec"]:
+                # Resized in place: it may have become smaller.
+                self.waiting.changed("pod gone", self._candidate)
 
     @staticmethod
     def _ours(pod: Doc) -> bool:
@@ -128,188 +193,181 @@ class Scheduler(Controller):
 
     # -- the queue
 
-    def _push(self, pod: Doc) -> None:
-        key = key_of(pod)
-        if key in self._queued or self.queue.closed:
-            return
-        self._queued.add(key)
-        metadata = pod["metadata"]
-        heapq.heappush(
-            self._active,
-            (
-                -pod["spec"].get("priority", 0),
-                metadata.get("creationTimestamp") or "",
-                next(self._order),
-                key,
-            ),
-        )
-        self._wake.set()
-
-    def _retry_all(self) -> None:
-        """Something got better: those that found no node try again, each after its delay."""
-        for key, attempts in self._unschedulable.items():
-            self._later(key, min(BACKOFF * 2.0 ** (attempts - 1), BACKOFF_LIMIT))
-        self._unschedulable.clear()
-
-    def _later(self, key: str, delay: float) -> None:
-        self.queue.add_after(key, delay)
+    def _candidate(self, key: str) -> Doc | None:
+        """The pod of a key if it still has to be placed."""
+        pod = self.pods.get_key(key)
+        if pod is None or not self._ours(pod) or self.placement.placed(pod["metadata"]["uid"]):
+            return None
+        return pod
 
     async def sync(self, key: str) -> None:
         """A delay is over: the pod competes again."""
-        pod = self.pods.get_key(key)
-        if pod is not None and self._ours(pod):
-            if not self.placement.placed(pod["metadata"]["uid"]):
-                self._unschedulable.pop(key, None)
-                self._push(pod)
+        pod = self._candidate(key)
+        if pod is not None:
+            self.waiting.push(pod)
 
     # -- the work
 
     def start(self, tasks: Tasks) -> None:
         """Workers that place and bind, and one that brings delayed pods back."""
+        self._tasks = tasks
         tasks.start(f"{self.name} delays", self._work())
         for index in range(self.workers):
             tasks.start(f"{self.name} {index}", self._schedule())
 
+    def stop(self) -> None:
+        """Take no more pods."""
+        self.waiting.closed = True
+        super().stop()
+
     def idle(self) -> bool:
         """Whether no pod waits for a look."""
-        return not self._active and not self._busy and self.queue.idle
+        return not len(self.waiting) and not self._busy and self.queue.idle
 
     async def _schedule(self) -> None:
         for informer in self._informers:
             await informer.synced.wait()
         while True:
-            while not self._active:
-                self._wake.clear()
-                await self._wake.wait()
-            key = heapq.heappop(self._active)[3]
-            self._queued.discard(key)
-            pod = self.pods.get_key(key)
-            if pod is None or not self._ours(pod):
-                continue
-            if self.placement.placed(pod["metadata"]["uid"]):
-                continue
-            self._busy += 1
-            try:
-                await self._one(key, pod)
-            except (StatusError, UnreachableError) as e:
-                log.debug("%s: %s: %s", self.name, key, e)
-                self._failed(key)
-            except Exception:
-                log.exception("%s: %s failed", self.name, key)
-                self._failed(key)
-            finally:
-                self._busy -= 1
-            await asyncio.sleep(0)  # others get their turn
+            key = await self.waiting.pop()
+            pod = self._candidate(key)
+            if pod is not None:
+                await self._guarded(key, pod, self._one(key, pod))
+                await asyncio.sleep(0)  # others get their turn
 
-    def _failed(self, key: str) -> None:
-        attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
-        self._later(key, min(BACKOFF * 2.0 ** (attempts - 1), BACKOFF_LIMIT))
+    async def _guarded(self, key: str, pod: Doc, work: Any) -> None:
+        """Do one pod's work; what goes wrong with it is tried again later."""
+        self._busy += 1
+        try:
+            await work
+        except (StatusError, UnreachableError) as e:
+            log.debug("%s: %s: %s", self.name, key, e)
+            self.waiting.failed(key)
+        except BindingError as e:
+            await self._fail(key, pod, f'running PreBind plugin "VolumeBinding": {e}')
+        except Exception:
+            # The boundary of one pod: its fault must not end the worker of all others.
+            log.exception("%s: %s failed", self.name, key)
+            self.waiting.failed(key)
+        finally:
+            self._busy -= 1
+
+    async def _fail(self, key: str, pod: Doc, message: str) -> None:
+        self.waiting.failed(key)
+        try:
+            await self._tell(pod, message, reason="SchedulerError")
+        except (StatusError, UnreachableError) as e:
+            log.debug("%s: %s: %s", self.name, key, e)
 
     async def _one(self, key: str, pod: Doc) -> None:
         info = PodInfo(pod)
+        volumes: PodVolumes | None = None
         try:
-            self._check_claims(pod)
-            node = self.placement.place(info, pod["spec"])
+            try:
+                volumes = self.volumes.of(pod, info)
+            except ClaimsError as e:
+                total = len(self.placement.known)
+                raise UnschedulableError(total, {}, whole=str(e), plugin="VolumeBinding") from None
+            defaults = () if len(self.placement.nodes) < 2 else self._defaults.of(pod)
+            node = self.placement.place(info, pod["spec"], volumes=volumes, defaults=defaults)
         except UnschedulableError as e:
-            await self._tell(key, pod, str(e))
+            self.waiting.unschedulable(key, e.plugins)
+            room = self.room.find(pod, info, e, volumes)
+            await self._make_room(pod, info, room)
             return
         info.node = node
+        decision = volumes.decide(self.placement.nodes[node]) if volumes is not None else None
         # Assumed: the next pod sees this one on its node before the server does.
         self.placement.add_pod(info)
-        metadata = pod["metadata"]
+        if not decision:
+            await self._bind(key, pod, info, None)
+            return
+        for claim, volume in decision.bindings:
+            self.volumes.assumed[volume["metadata"]["name"]] = claim["metadata"]["uid"]
+        # Volumes take their time: others are placed meanwhile.
+        assert self._tasks is not None
+        self._tasks.start(
+            f"{self.name} binds {key}",
+            self._guarded(key, pod, self._bind(key, pod, info, decision)),
+        )
+
+    async def _bind(self, key: str, pod: Doc, info: PodInfo, decision: Decision | None) -> None:
         try:
-            await self.client.create(
-                PODS,
-                {
-                    "kind": "Binding",
-                    "apiVersion": "v1",
-                    "metadata": {
-                        "name": metadata["name"],
-                        "namespace": metadata["namespace"],
-                        "uid": metadata["uid"],
-                    },
-                    "target": {"kind": "Node", "name": node},
-                },
-                metadata["namespace"],
-                name=metadata["name"],
-                subresource="binding",
-            )
+            if decision is not None:
+                await self._binding.carry_out(decision, info.node)
+            await bind(self.client, pod, info.node)
         except BaseException:
             fresh = self.pods.get_key(key)
             if fresh is None or not fresh["spec"].get("nodeName"):
                 self.placement.remove_pod(info.uid)
             raise
+        finally:
+            for _, volume in decision.bindings if decision is not None else ():
+                self.volumes.assumed.pop(volume["metadata"]["name"], None)
         self.recorder.event(
             reference(pod, "v1", "Pod"),
             "Normal",
             "Scheduled",
-            f"Successfully assigned {key} to {node}",
+            f"Successfully assigned {key} to {info.node}",
         )
 
-    def _check_claims(self, pod: Doc) -> None:
-        for volume in pod["spec"].get("volumes", ()):
-            claim = volume.get("persistentVolumeClaim")
-            if claim:
-                name = claim["claimName"]
-            elif volume.get("ephemeral"):
-                name = f"{pod['metadata']['name']}-{volume['name']}"
-            else:
-                continue
-            found = self.claims.get(pod["metadata"]["namespace"], name)
-            why = ""
-            if found is None:
-                why = f'persistentvolumeclaim "{name}" not found'
-            elif "deletionTimestamp" in found["metadata"]:
-                why = f'persistentvolumeclaim "{name}" is being deleted'
-            elif found.get("status", {}).get("phase") == "Lost":
-                why = (
-                    f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume '
-                    f'"{found["spec"].get("volumeName", "")}"'
-                )
-            elif not found["spec"].get("volumeName"):
-                why = "pod has unbound immediate PersistentVolumeClaims"
-            if not why:
-                continue
-            total = sum(1 for n in self.placement.nodes.values() if n.node is not None)
-            if total:
-                raise UnschedulableError(
-                    f"0/{total} nodes are available: {why}. not found"
-                    if why.startswith("pod has")
-                    else f"0/{total} nodes are available: {why}. preemption: 0/{total} nodes are "
-                    f"available: {total} Preemption is not helpful for scheduling."
-                )
+    # -- without a node
 
-    async def _tell(self, key: str, pod: Doc, message: str) -> None:
-        """The pod waits for better times; its condition and an event say why."""
-        attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
-        self._unschedulable[key] = attempts
-        self.queue.add_after(key, FLUSH)
+    async def _make_room(self, pod: Doc, info: PodInfo, room: Room) -> None:
+        """Tell of it, promise the pod its room, and have those leave that are in the way."""
+        if room.candidate is not None:
+            self.placement.nominate(info, room.candidate.node)
+            await self.room.evict(pod, room.candidate)
+        elif room.node == "":
+            self.placement.forget_nomination(info.uid)
+        await self._tell(pod, room.message, nominated=room.node)
+
+    async def _tell(
+        self,
+        pod: Doc,
+        message: str,
+        *,
+        reason: str = "Unschedulable",
+        nominated: str | None = None,
+    ) -> None:
+        """The pod waits for better times; its condition and an event say why.
+
+        ``nominated`` None leaves the promised node as it is, "" takes it away.
+        """
         self.recorder.event(reference(pod, "v1", "Pod"), "Warning", "FailedScheduling", message)
-        known = find(pod.get("status", {}).get("conditions"), "PodScheduled")
+        status = pod.get("status", {})
+        changed: Doc = {}
+        if nominated is not None and nominated != status.get("nominatedNodeName", ""):
+            changed["nominatedNodeName"] = nominated or None
+        known = find(status.get("conditions"), "PodScheduled")
         if (
-            known is not None
-            and known.get("status") == "False"
-            and known.get("message") == message
-            and known.get("reason") == "Unschedulable"
+            known is None
+            or known.get("status") != "False"
+            or known.get("message") != message
+            or known.get("reason") != reason
         ):
+            changed["conditions"] = [self._condition(pod, known, reason, message)]
+        if not changed:
             return
         metadata = pod["metadata"]
-        condition: Doc = {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": "Unschedulable",
-            "message": message,
-            "lastProbeTime": None,
-        }
-        if metadata.get("generation"):
-            condition["observedGeneration"] = metadata["generation"]
-        if known is None or known.get("status") != "False":
-            condition["lastTransitionTime"] = format_time(self.clock.now())
         await self.client.patch(
             PODS,
             metadata["name"],
-            {"status": {"conditions": [condition]}, "metadata": {"uid": metadata["uid"]}},
+            {"status": changed, "metadata": {"uid": metadata["uid"]}},
             metadata["namespace"],
             type="strategic",
             subresource="status",
         )
+
+    def _condition(self, pod: Doc, known: Doc | None, reason: str, message: str) -> Doc:
+        condition: Doc = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": reason,
+            "message": message,
+            "lastProbeTime": None,
+        }
+        if pod["metadata"].get("generation"):
+            condition["observedGeneration"] = pod["metadata"]["generation"]
+        if known is None or known.get("status") != "False":
+            condition["lastTransitionTime"] = format_time(self.clock.now())
+        return condition
