@@ -8,12 +8,13 @@ injectors are transports around a transport.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple, Protocol, TypeVar
 
 import orjson
 
+from cove.client.errors import UnreachableError
 from cove.kube import status as st
 
 __all__ = ["Answer", "InProcessTransport", "Stream", "Transport"]
@@ -108,6 +109,8 @@ class InProcessTransport:
     ) -> _Response | Answer:
         try:
             return await self._call(method, path, query, headers, body)
+        except ConnectionResetError as e:
+            raise UnreachableError(f"{method} {path}: {e}") from e
         except Exception as e:
             # The boundary to the server: as its HTTP front does, log whole and tell in brief.
             log.exception("%s %s failed", method, path)
@@ -131,7 +134,7 @@ class InProcessTransport:
         if stream is None:
             return Answer(response.status, _headers(response), response.body)
         return Answer(
-            response.status, _headers(response), b"".join([chunk async for chunk in stream])
+            response.status, _headers(response), b"".join([chunk async for chunk in _whole(stream)])
         )
 
     @asynccontextmanager
@@ -152,9 +155,11 @@ class InProcessTransport:
         if chunks is None:
             yield Stream(response.status, _headers(response), _once(response.body))
             return
+        whole = _whole(chunks)
         try:
-            yield Stream(response.status, _headers(response), chunks)
+            yield Stream(response.status, _headers(response), whole)
         finally:
+            await whole.aclose()
             close = getattr(chunks, "aclose", None)
             if close is not None:
                 await close()
@@ -169,6 +174,14 @@ def _headers(response: _Response) -> dict[str, str]:
         name = name.lower()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+async def _whole(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    try:
+        async for chunk in chunks:
+            yield chunk
+    except ConnectionResetError as e:
+        raise UnreachableError(f"the stream broke: {e}") from e
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:

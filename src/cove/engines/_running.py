@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cove.engines.embedded import Fork
     from cove.node import SimulatedNodes
     from cove.server.api import Api
+    from cove.server.faults import Faults
 
 __all__ = ["Running", "in_process_client"]
 
@@ -67,6 +68,11 @@ class Running:
     def _take(self, api: Api) -> None:
         self.api = api
         self.client: Client = in_process_client(api, ADMIN_USER, "cove")
+
+    @property
+    def faults(self) -> Faults:
+        """What is to go wrong: ``with cluster.faults.error(429, verbs="create", count=3): …``."""
+        return self.api.faults
 
     @property
     def kubeconfig(self) -> str:

@@ -19,6 +19,7 @@ from cove.engines.kubeconfig import admin_kubeconfig
 from cove.pki import Credentials, server_context
 from cove.server import Config, fork_api, make_api
 from cove.server.bootstrap import bootstrap
+from cove.server.faults import EVERYBODY
 from cove.server.http import HttpServer, PortTakenError
 from cove.server.identity import TokenKeys
 from cove.server.index import index_of
@@ -187,6 +188,20 @@ class EmbeddedCluster(Running):
         self._stack.callback(journal.close)
         state = journal.load(index_of)
         return Store(state, journal), keys
+
+    async def restart(self, *, downtime: float = 0.0) -> None:
+        """Restart the API server: watches end, connections are closed, the port stays.
+
+        For ``downtime`` seconds of the cluster's clock nobody is answered, controllers and
+        nodes included.  The objects stay; watches of before have to list again (410), as
+        after a restart that finds its cache empty.  Forks are restarted with it.
+        """
+        with self.faults.reset(users=EVERYBODY):
+            await self.server.stop()
+            self.api.store.compact()
+            if downtime:
+                await self.clock.sleep(downtime)
+        await self.server.start()
 
     @property
     def authority(self) -> Authority:

@@ -20,6 +20,7 @@ from cove.kube import status as st
 from cove.kube.status import StatusError
 from cove.kube.times import format_time
 from cove.server.endpoint import Endpoint
+from cove.server.faults import Faults
 from cove.server.negotiate import status_media
 from cove.server.request import Request, Response, parse_info
 from cove.server.store import Store
@@ -57,7 +58,11 @@ class Config:
 
 
 class Api:
-    """Answers requests.  :meth:`handle` never raises but for cancellation."""
+    """Answers requests.
+
+    :meth:`handle` never raises but for cancellation and, where a fault cuts the connection,
+    :class:`~cove.server.faults.CutError`; so does the stream of its response.
+    """
 
     def __init__(
         self,
@@ -73,6 +78,7 @@ class Api:
         self.registry = registry
         self.identity = identity
         self.admission = admission
+        self.faults = Faults(store)
         # host:port as clients reach the server; told by discovery once it is known.
         self.server_address = ""
         # The offset of the service address given out last (hooks/services.py); 0: none yet.
@@ -94,6 +100,7 @@ class Api:
 
     async def handle(self, request: Request) -> Response:
         """The answer to a request whose ``user`` is already authenticated."""
+        faults = self.faults
         try:
             info = request.info = parse_info(request.method, request.path)
             if info.is_resource and info.verb in ("list", "watch", "get"):
@@ -103,6 +110,7 @@ class Api:
                 request
             ):
                 request.user = identity.impersonate(self, request)
+            struck = await faults.before(request, self.config.clock) if faults.active else ()
             user = request.user
             if not user.in_group("system:masters"):
                 identity.authorize(self, user, request)
@@ -115,6 +123,8 @@ class Api:
                 response = await self.registry.dispatch(self, request, endpoint)
             else:
                 response = await self.registry.plain(self, request)
+            if struck:
+                response = faults.after(struck, request, response)
         except StatusError as e:
             response = self.error(request, e)
         if request.warnings:

@@ -11,7 +11,9 @@ import asyncio
 import errno
 import logging
 import os
+import socket
 import ssl
+import struct
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +25,7 @@ from multidict import CIMultiDict
 from cove.kube import status as st
 from cove.kube.status import CoveError, StatusError
 from cove.server.api import BODY_LIMIT, Api
+from cove.server.faults import CutError
 from cove.server.identity import ANONYMOUS
 from cove.server.request import Request, Response, User
 from cove.server.uids import new_uid
@@ -84,6 +87,14 @@ class HttpServer:
         return f"http{'s' if self._tls else ''}://{self.host}:{self.port}"
 
     async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; raises :class:`PortTakenError`."""
         self._server = web.Server(
             self._handle,
             request_factory=None,
@@ -111,9 +122,9 @@ class HttpServer:
             ) from e
         self._listener = listener
         self.port = listener.sockets[0].getsockname()[1]
-        return self
 
-    async def __aexit__(self, *exc: object) -> None:
+    async def stop(self) -> None:
+        """End every watch and connection.  It can be started again, on the same port."""
         self._listener.close()
         self.api.store.disconnect()
         for fork in self.forks.values():
@@ -154,6 +165,8 @@ class HttpServer:
             raise
         except HTTPException:
             raise
+        except CutError:
+            return _cut(raw)
         except Exception as e:
             # The owner's boundary: what nobody expected is logged whole and told in brief.
             log.exception("%s %s failed", raw.method, raw.rel_url)
@@ -221,6 +234,18 @@ async def _read(raw: web.BaseRequest) -> bytes:
         chunks.append(chunk)
 
 
+def _cut(raw: web.BaseRequest) -> web.StreamResponse:
+    """Reset the connection, as a fault wants it; what is returned goes nowhere."""
+    transport = raw.transport
+    if transport is not None:
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            # Closing with nothing lingering sends RST in place of FIN.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response()
+
+
 def _headers(response: Response) -> list[tuple[str, str]]:
     headers = [("Audit-Id", new_uid()), ("Cache-Control", "no-cache, private")]
     if response.content_type:
@@ -260,6 +285,8 @@ async def _stream(response: Response, raw: web.BaseRequest) -> web.StreamRespons
         async for chunk in stream:
             await answer.write(chunk)
         await answer.write_eof()
+    except CutError:
+        _cut(raw)
     except (ConnectionError, ConnectionResetError):
         pass  # the client went away: that is how watches end
     finally:

@@ -283,6 +283,14 @@ class Store:
         del self._events[:cut]
         del self._revisions[:cut]
 
+    def compact(self) -> None:
+        """Forget every earlier state: watches and pages can go on from now only."""
+        self._checkpoints = [self.state]
+        self.compacted = self.state.revision
+        self._bytes = 0
+        del self._events[:]
+        del self._revisions[:]
+
     def _committed(self, revision: int) -> None:
         """The journal says that everything up to ``revision`` is on disk."""
         self.durable_revision = revision
