@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cove.client import (
     Client,
@@ -28,6 +28,9 @@ from cove.client.meta import controller_of, key_of
 from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
 
+if TYPE_CHECKING:
+    from cove.pki.authority import Authority
+
 __all__ = ["Context", "Controller", "Doc", "Retry"]
 
 log = logging.getLogger("cove.controllers")
@@ -43,7 +46,8 @@ class Context:
     """What controllers are made with.
 
     ``ca`` is the cluster's certificate authority in PEM, "" if pods need none;
-    ``recorder`` gives the event recorder of a component.
+    ``authority`` gives the one that signs, None where nobody does; ``recorder`` gives the
+    event recorder of a component.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Context:
         rng: random.Random,
         recorder: Callable[[str], Recorder],
         ca: str = "",
+        authority: Callable[[], Authority] | None = None,
     ) -> None:
         self.client = client
         self.informers = informers
@@ -61,6 +66,7 @@ class Context:
         self.rng = rng
         self.recorder = recorder
         self.ca = ca
+        self.authority = authority
 
 
 class Controller:

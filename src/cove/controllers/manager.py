@@ -11,10 +11,13 @@ import random
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from importlib import import_module
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from cove.client import Client, Clock, Informers, Recorder, SystemClock, Tasks
 from cove.controllers._controller import Context, Controller
+
+if TYPE_CHECKING:
+    from cove.pki.authority import Authority
 
 __all__ = ["CONTROLLERS", "Manager"]
 
@@ -42,6 +45,9 @@ CONTROLLERS: dict[str, str] = {
     "resourcequota-controller": "resourcequota:ResourceQuotaController",
     "node-lifecycle-controller": "nodelifecycle:NodeLifecycleController",
     "pod-garbage-collector-controller": "podgc:PodGarbageCollector",
+    "certificatesigningrequest-approving-controller": "csrapproving:CSRApproving",
+    "certificatesigningrequest-signing-controller": "csrsigning:CSRSigning",
+    "certificatesigningrequest-cleaner-controller": "csrcleaner:CSRCleaner",
     "ttl-after-finished-controller": "ttlafterfinished:TTLAfterFinished",
     "horizontal-pod-autoscaler-controller": "autoscaler:HorizontalPodAutoscaler",
     "garbage-collector-controller": "garbagecollector:GarbageCollector",
@@ -53,7 +59,9 @@ class Manager:
     """Runs controllers: ``async with Manager(client) as manager``.
 
     ``controllers`` are names out of :data:`CONTROLLERS`, None for all of them, less
-    ``disabled``.  ``ca`` is the cluster's certificate authority in PEM, for pods.
+    ``disabled``.  ``ca`` is the cluster's certificate authority in PEM, for pods;
+    ``authority`` is asked for the one that signs when a certificate is to be signed, None
+    leaves requests unsigned.
     ``informers`` shares somebody else's, who then closes them.  Entering returns when
     every controller has seen the cluster once.
     """
@@ -65,6 +73,7 @@ class Manager:
         controllers: Collection[str] | None = None,
         disabled: Collection[str] = (),
         ca: str = "",
+        authority: Callable[[], Authority] | None = None,
         informers: Informers | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -81,6 +90,7 @@ class Manager:
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
         self._ca = ca
+        self._authority = authority
         self._stack = AsyncExitStack()
         self._recorders: dict[str, Recorder] = {}
 
@@ -99,7 +109,13 @@ class Manager:
                 agent = "kube-scheduler" if name == "kube-scheduler" else "kube-controller-manager"
                 client = self._client.named(agent)
                 context = Context(
-                    client, informers, self._clock, self._rng, self._recorder(client), self._ca
+                    client,
+                    informers,
+                    self._clock,
+                    self._rng,
+                    self._recorder(client),
+                    self._ca,
+                    self._authority,
                 )
                 self.controllers[name] = type_(context)
                 started[name] = await stack.enter_async_context(Tasks())

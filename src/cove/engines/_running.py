@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cove.controllers import Manager
     from cove.engines.embedded import Fork
     from cove.node import SimulatedNodes
+    from cove.pki.authority import Authority
     from cove.server.api import Api
     from cove.server.faults import Faults
 
@@ -125,6 +126,11 @@ class Running:
             and (self._nodes is None or self._nodes.quiet)
         )
 
+    @property
+    def authority(self) -> Authority:
+        """The cluster's certificate authority, loaded when somebody signs with it."""
+        raise NotImplementedError
+
     def _fork(self, controllers: bool | None, revision: int | None) -> Fork:
         raise NotImplementedError
 
@@ -155,7 +161,12 @@ class Running:
 
         system = in_process_client(self.api, SYSTEM, "kube-controller-manager")
         manager = self._manager = await self._stack.enter_async_context(
-            Manager(system, ca=authority.decode(), clock=self.clock)
+            Manager(
+                system,
+                ca=authority.decode(),
+                authority=lambda: self.authority,
+                clock=self.clock,
+            )
         )
         if settings.nodes:
             self._nodes = await self._stack.enter_async_context(

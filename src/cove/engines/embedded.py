@@ -65,6 +65,11 @@ class Fork(Running):
         """The administrator's kubeconfig, YAML."""
         return self._cluster.kubeconfig_for(self.url, f"{self._cluster.name}-{self.id}")
 
+    @property
+    def authority(self) -> Authority:
+        """The cluster's: certificates of one are good for the other."""
+        return self._cluster.authority
+
     def _fork(self, controllers: bool | None, revision: int | None) -> Fork:
         run = self._controllers if controllers is None else controllers
         return Fork(self._cluster, self, controllers=run, revision=revision)
@@ -154,7 +159,7 @@ class EmbeddedCluster(Running):
         )
         api = make_api(store, config, keys=keys)
         self._take(api)
-        bootstrap(api)
+        bootstrap(api, storage_class=settings.nodes > 0)
         tls = server_context(self.credentials.authority, self.credentials.server)
         await self._listen(api, tls)
         api.server_address = f"{HOST}:{self.server.port}"

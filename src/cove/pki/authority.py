@@ -17,13 +17,48 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cove.pki import Credentials, Pair
+from cove.pki.requests import parsed
 
-__all__ = ["Authority"]
+__all__ = ["Authority", "UsageError"]
 
 CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=365)
 # Clocks of containers and virtual machines lag a little.
 SKEW = timedelta(minutes=5)
+
+
+# What Kubernetes calls the usages of a key, and what X.509 does.
+_KEY_USAGES = {
+    "signing": "digital_signature",
+    "digital signature": "digital_signature",
+    "content commitment": "content_commitment",
+    "key encipherment": "key_encipherment",
+    "key agreement": "key_agreement",
+    "data encipherment": "data_encipherment",
+    "cert sign": "key_cert_sign",
+    "crl sign": "crl_sign",
+    "encipher only": "encipher_only",
+    "decipher only": "decipher_only",
+}
+_EXTENDED_USAGES = {
+    "any": ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+    "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
+    "client auth": ExtendedKeyUsageOID.CLIENT_AUTH,
+    "code signing": ExtendedKeyUsageOID.CODE_SIGNING,
+    "email protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    "s/mime": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    "ipsec end system": x509.ObjectIdentifier("1.3.6.1.5.5.7.3.5"),
+    "ipsec tunnel": x509.ObjectIdentifier("1.3.6.1.5.5.7.3.6"),
+    "ipsec user": x509.ObjectIdentifier("1.3.6.1.5.5.7.3.7"),
+    "timestamping": ExtendedKeyUsageOID.TIME_STAMPING,
+    "ocsp signing": ExtendedKeyUsageOID.OCSP_SIGNING,
+    "microsoft sgc": x509.ObjectIdentifier("1.3.6.1.4.1.311.10.3.3"),
+    "netscape sgc": x509.ObjectIdentifier("2.16.840.1.113730.4.1"),
+}
+
+
+class UsageError(ValueError):
+    """A certificate was asked for uses that there are not."""
 
 
 def _new_key() -> ec.EllipticCurvePrivateKey:
@@ -108,6 +143,59 @@ class Authority:
         subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, g) for g in groups]
         subject.append(x509.NameAttribute(NameOID.COMMON_NAME, name))
         return self._leaf(subject, ExtendedKeyUsageOID.CLIENT_AUTH, [])
+
+    def sign(self, request: bytes, usages: Iterable[str], life: timedelta) -> bytes:
+        """The certificate that a request in PEM asks for, for Kubernetes' names of usages.
+
+        It never outlives the authority.  Raises ValueError; UsageError for unknown usages.
+        """
+        asked = parsed(request)
+        flags, extended = set(), []
+        unknown = []
+        for usage in usages:
+            if usage in _KEY_USAGES:
+                flags.add(_KEY_USAGES[usage])
+            elif usage in _EXTENDED_USAGES:
+                extended.append(_EXTENDED_USAGES[usage])
+            else:
+                unknown.append(usage)
+        if unknown:
+            raise UsageError(f"unrecognized usage values: {' '.join(unknown)}")
+        if "key_agreement" not in flags:
+            # X.509 knows these two only of keys that agree on others.
+            flags -= {"encipher_only", "decipher_only"}
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(asked.subject)
+            .issuer_name(self._certificate.subject)
+            .public_key(asked.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - SKEW)
+            .not_valid_after(min(now + life, self._certificate.not_valid_after_utc))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                    self._certificate.public_key()  # type: ignore[arg-type]  # ours is EC
+                ),
+                critical=False,
+            )
+        )
+        if flags:
+            builder = builder.add_extension(
+                x509.KeyUsage(**{f: f in flags for f in set(_KEY_USAGES.values())}), critical=True
+            )
+        if extended:
+            builder = builder.add_extension(
+                x509.ExtendedKeyUsage(list(dict.fromkeys(extended))), critical=False
+            )
+        try:
+            names = asked.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        except x509.ExtensionNotFound:
+            pass
+        else:
+            builder = builder.add_extension(names.value, critical=names.critical)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def _leaf(
         self,

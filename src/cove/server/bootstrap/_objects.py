@@ -80,9 +80,28 @@ def _objects(api: Api) -> Iterator[Made]:
     )
 
 
-def bootstrap(api: Api) -> None:
-    """Fill an empty store; objects that are there already stay as they are."""
+def _storage_class() -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "standard",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "cove.dev/local",
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": True,
+    }
+
+
+def bootstrap(api: Api, *, storage_class: bool = False) -> None:
+    """Fill an empty store; objects that are there already stay as they are.
+
+    ``storage_class``: a new cluster gets a default one.  It is the user's from then on: who
+    deletes it does not find it again after a restart.
+    """
     state = api.store.state
+    if storage_class and state.get("namespaces", "", "default") is None:
+        seed(api, "storage.k8s.io", "v1", "storageclasses", _storage_class())
     for group, version, plural, doc in chain(_objects(api), builtin_documents(api)):
         meta = doc["metadata"]
         storage = f"{plural}.{group}" if group else plural
