@@ -158,6 +158,8 @@ class EmbeddedCluster(Running):
             disable_admission=frozenset(settings.disable_admission),
         )
         api = make_api(store, config, keys=keys)
+        # After the server: what it serves may wait for an answer.
+        self._stack.push_async_callback(api.outgoing.aclose)
         self._take(api)
         bootstrap(api, storage_class=settings.nodes > 0)
         tls = server_context(self.credentials.authority, self.credentials.server)

@@ -63,4 +63,5 @@ def fork_api(api: Api, clock: Clock | None = None, *, revision: int | None = Non
         registry=api.registry,
         identity=api.identity,
         admission=api.admission,
+        outgoing=api.outgoing,
     )

@@ -22,6 +22,7 @@ from cove.kube.times import format_time
 from cove.server.endpoint import Endpoint
 from cove.server.faults import Faults
 from cove.server.negotiate import status_media
+from cove.server.outgoing import Outgoing
 from cove.server.request import Request, Response, parse_info
 from cove.server.store import Store
 
@@ -72,12 +73,15 @@ class Api:
         registry: Registry,
         identity: Identity,
         admission: Admission,
+        outgoing: Outgoing | None = None,
     ) -> None:
         self.store = store
         self.config = config
         self.registry = registry
         self.identity = identity
         self.admission = admission
+        # Calls to webhooks and extension servers; closed by whoever made this.
+        self.outgoing = outgoing or Outgoing((config.pod_subnet, config.service_subnet))
         self.faults = Faults(store)
         # host:port as clients reach the server; told by discovery once it is known.
         self.server_address = ""

@@ -7,8 +7,8 @@ resources: :class:`BuiltinEndpoint` here, the other in :mod:`cove.server.custom`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -19,6 +19,9 @@ from cove.kube.kinds._kind import Column, Kind, Obj
 from cove.kube.schema import Node
 from cove.kube.status import StatusError, resource_name
 from cove.server.request import Info
+
+if TYPE_CHECKING:
+    from cove.server.api import Api
 
 __all__ = ["BuiltinEndpoint", "Endpoint", "storage_key"]
 
@@ -116,6 +119,12 @@ class Endpoint:
     def convert(self, obj: Obj, api_version: str) -> Obj:
         """The object in another version of its kind; ``obj`` itself if it is that already."""
         raise NotImplementedError
+
+    async def convertible(self, api: Api, objects: Iterable[Obj | None], api_version: str) -> None:
+        """Have what :meth:`convert` needs for these objects: it does not await.
+
+        Raises what a conversion that takes asking somebody can raise.
+        """
 
     def schema_at(self, api_version: str) -> Node | None:
         """The type of another version, None if it is not served any more."""

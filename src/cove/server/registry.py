@@ -14,6 +14,7 @@ from cove.kube import catalogue
 from cove.kube import status as st
 from cove.kube.kinds._kind import Obj
 from cove.kube.status import StatusError
+from cove.server.admission.connect import CONNECTED, connect
 from cove.server.endpoint import BuiltinEndpoint, Endpoint, storage_key
 from cove.server.request import Info, Request, Response
 from cove.server.verbs.create import create
@@ -227,6 +228,8 @@ class Registry:
         handler = None if known is None else known.get(info.verb)
         if handler is None or request.method == "HEAD":
             raise method_not_allowed()
+        if (endpoint.storage, subresource) in CONNECTED:
+            await connect(api, request, endpoint)
         return await handler(api, request, endpoint)
 
 

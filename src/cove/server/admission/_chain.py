@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
 
 from cove.kube import status as st
 from cove.kube.kinds._kind import Obj
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from cove.server.api import Api
     from cove.server.endpoint import Endpoint
 
-__all__ = ["Admission", "Attributes", "Operation", "Plugin"]
+__all__ = ["Admission", "Attributes", "Operation", "Plugin", "Repeats"]
 
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 
@@ -23,18 +25,24 @@ class Attributes:
     """One write: what is to be written over what, by whom.
 
     ``obj`` is None for DELETE, ``old`` for CREATE.  Plugins may change ``obj`` in place
-    while admitting, not while validating.
+    while admitting, not while validating.  ``options`` are the verb's as a document, None
+    where the request's query says them all.
     """
 
     __slots__ = (
+        "again",
         "api",
         "dry_run",
         "endpoint",
         "name",
         "namespace",
+        "namespaces",
         "obj",
         "old",
         "operation",
+        "options",
+        "repeat",
+        "repeats",
         "request",
         "subresource",
     )
@@ -52,6 +60,7 @@ class Attributes:
         old: Obj | None,
         subresource: str = "",
         dry_run: bool = False,
+        options: dict[str, Any] | None = None,
     ) -> None:
         self.api = api
         self.request = request
@@ -63,6 +72,21 @@ class Attributes:
         self.old = old
         self.subresource = subresource
         self.dry_run = dry_run
+        self.options = options
+        # All namespaces when it began, to see whether they are the same still.
+        self.namespaces = api.store.state.bucket("namespaces")
+        # A plugin's change that others may have to see: the chain runs once more for it.
+        self.repeat = False
+        # Whether this is that second run, and what plugins remember of the first.
+        self.again = False
+        self.repeats: dict[str, Repeats] = {}
+
+    def repeats_of(self, plugin: str) -> Repeats:
+        """What a plugin's webhooks or policies did so far."""
+        found = self.repeats.get(plugin)
+        if found is None:
+            found = self.repeats[plugin] = Repeats()
+        return found
 
     def forbidden(self, why: str) -> StatusError:
         """403 about this object."""
@@ -76,6 +100,54 @@ class Attributes:
         return str(meta.get("name") or meta.get("generateName") or "")
 
 
+class Repeats:
+    """Which of a plugin's webhooks or policies have to run again.
+
+    Only those that ask for it (``reinvocationPolicy: IfNeeded``), that ran before, and
+    after which somebody else changed the object.
+
+    Source: ``plugin/webhook/mutating/reinvocationcontext.go`` of apiserver.
+    """
+
+    __slots__ = ("_due", "_left", "_ran")
+
+    def __init__(self) -> None:
+        self._ran: set[str] = set()
+        self._due: set[str] = set()
+        self._left = b""
+
+    def start(self, a: Attributes) -> None:
+        """A run begins: what others changed since the last one makes all due."""
+        if a.again and self._ran and _bytes(a.obj) != self._left:
+            self._require()
+
+    def runs(self, a: Attributes, key: str) -> bool:
+        """Whether one that the write is about shall run."""
+        return not a.again or key in self._due
+
+    def changed(self, a: Attributes) -> None:
+        """One changed the object."""
+        self._require()
+        a.repeat = True
+
+    def ran(self, key: str) -> None:
+        """One ran that would do so again."""
+        self._ran.add(key)
+
+    def end(self, a: Attributes) -> None:
+        """The run is over."""
+        if self._ran:
+            self._left = _bytes(a.obj)
+
+    def _require(self) -> None:
+        self._due |= self._ran
+        self._ran = set()
+
+
+def _bytes(obj: Obj | None) -> bytes:
+    return orjson.dumps(obj, option=orjson.OPT_SORT_KEYS)
+
+
 class Plugin:
     """One admission plugin; overrides what it does, tells what it is about.
 
@@ -86,6 +158,8 @@ class Plugin:
     name = ""
     operations: frozenset[Operation] = frozenset(("CREATE", "UPDATE", "DELETE"))
     storages: frozenset[str] | None = None
+    # Its ``admit`` does not await, changes nothing, and may be asked again by another state.
+    rechecks = False
     # None: every subresource, including none; else exactly these ("" is the resource itself).
     subresources: frozenset[str] | None = frozenset(("",))
 
@@ -131,6 +205,20 @@ class Admission:
             pending = plugin.admit(a)
             if pending is not None:
                 await pending
+        if a.repeat:
+            a.again = True
+            for plugin in plugins:
+                pending = plugin.admit(a)
+                if pending is not None:
+                    await pending
+
+    def recheck(self, a: Attributes) -> None:
+        """Judge the namespace again if something happened to one while somebody was asked."""
+        if a.namespaces is a.api.store.state.bucket("namespaces"):
+            return
+        for plugin in self._admit.get((a.endpoint.storage, a.operation, a.subresource), ()):
+            if plugin.rechecks:
+                plugin.admit(a)
 
     async def validate(self, a: Attributes) -> None:
         """Let every plugin judge the object; raises StatusError if one refuses."""

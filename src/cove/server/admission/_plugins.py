@@ -13,8 +13,8 @@ from cove.server.admission._chain import Admission, Plugin
 
 __all__ = ["DEFAULT", "KNOWN", "UnknownPluginError", "build"]
 
-# name → (module, class); None where upstream's plugin concerns clouds, webhooks of another
-# kind or hardware that does not exist here: the name is accepted and does nothing.
+# name → (module, class); None where upstream's plugin concerns clouds, another protocol
+# or hardware that does not exist here: the name is accepted and does nothing.
 _MODULES: dict[str, tuple[str, str] | None] = {
     "AlwaysAdmit": None,
     "NamespaceAutoProvision": ("namespaces", "NamespaceAutoProvision"),
@@ -46,9 +46,9 @@ _MODULES: dict[str, tuple[str, str] | None] = {
     "DenyServiceExternalIPs": ("ingress", "DenyServiceExternalIPs"),
     "PodTopologyLabels": ("pods", "PodTopologyLabels"),
     "MutatingAdmissionPolicy": ("policies.mutating", "MutatingAdmissionPolicy"),
-    "MutatingAdmissionWebhook": None,
+    "MutatingAdmissionWebhook": ("webhooks.mutating", "MutatingAdmissionWebhook"),
     "ValidatingAdmissionPolicy": ("policies.validating", "ValidatingAdmissionPolicy"),
-    "ValidatingAdmissionWebhook": None,
+    "ValidatingAdmissionWebhook": ("webhooks.validating", "ValidatingAdmissionWebhook"),
     "ResourceQuota": ("resourcequota", "ResourceQuota"),
     "AlwaysDeny": None,
 }

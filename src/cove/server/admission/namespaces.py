@@ -17,6 +17,7 @@ class NamespaceLifecycle(Plugin):
     """Refuses creation in missing or ending namespaces, and deletion of the system's own."""
 
     name = "NamespaceLifecycle"
+    rechecks = True
     operations = frozenset(("CREATE", "UPDATE", "DELETE"))
     subresources = None
 

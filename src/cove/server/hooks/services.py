@@ -8,10 +8,12 @@ Source: ``pkg/registry/core/service/storage/alloc.go``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import orjson
 
@@ -25,6 +27,7 @@ from cove.server.registry import Finish, Hook
 if TYPE_CHECKING:
     from cove.server.api import Api
     from cove.server.endpoint import Endpoint
+    from cove.server.store import Store
 
 __all__ = ["ServiceHook", "take_address"]
 
@@ -36,6 +39,10 @@ _TRIES = 64
 
 class ServiceHook(Hook):
     """Allocates on create and update, releases on removal."""
+
+    def __init__(self) -> None:
+        # Node ports of writes that are under way.
+        self._promised: WeakKeyDictionary[Store, Counter[tuple[int, str]]] = WeakKeyDictionary()
 
     def begin(
         self, api: Api, endpoint: Endpoint, obj: Obj, old: Obj | None, *, dry_run: bool
@@ -51,11 +58,20 @@ class ServiceHook(Hook):
         if spec.get("type", "ClusterIP") != "ExternalName":
             _families(api, endpoint, obj)
             created = self._addresses(api, endpoint, obj, before, dry_run)
-            self._ports(api, endpoint, obj, before)
+            try:
+                self._ports(api, endpoint, obj, before)
+            except st.StatusError:
+                self._release(api, {"clusterIPs": created}, dry_run)
+                raise
             kept = set(spec.get("clusterIPs", ()))
         gone = [ip for ip in before.get("clusterIPs", ()) if ip not in kept]
+        # Others do not get them while a webhook is asked about this one.
+        ports = Counter(() if dry_run else _node_ports(spec))
+        promised = self._promised.setdefault(api.store, Counter())
+        promised.update(ports)
 
         def finish(success: bool) -> None:
+            promised.subtract(ports)
             self._release(api, {"clusterIPs": gone if success else created}, dry_run)
 
         return finish
@@ -133,6 +149,7 @@ class ServiceHook(Hook):
         if not allocate and not asked and not health:
             return
         taken = _taken_ports(api)
+        taken.update(p for p, n in self._promised.get(api.store, {}).items() if n > 0)
         errors: list[FieldError] = []
         for index, port in enumerate(spec.get("ports", ())):
             protocol = port.get("protocol", "TCP")
@@ -315,19 +332,23 @@ def _taken_ports(api: Api) -> set[tuple[int, str]]:
     bucket = state.bucket("services")
     cached = _ports.get(id(bucket))
     if cached is None or cached[0] is not bucket:
-        found = set()
+        found: set[tuple[int, str]] = set()
         for stored in state.list("services"):
             if b"odePort" in stored.data:
-                spec = orjson.loads(stored.data)["spec"]
-                for port in spec.get("ports", ()):
-                    if port.get("nodePort"):
-                        found.add((port["nodePort"], port.get("protocol", "TCP")))
-                if spec.get("healthCheckNodePort"):
-                    found.add((spec["healthCheckNodePort"], "TCP"))
+                found.update(_node_ports(orjson.loads(stored.data)["spec"]))
         if len(_ports) > 16:
             _ports.clear()
         cached = _ports[id(bucket)] = (bucket, frozenset(found))
     return set(cached[1])
+
+
+def _node_ports(spec: Obj) -> Iterator[tuple[int, str]]:
+    """The (node port, protocol) that a service has."""
+    for port in spec.get("ports", ()):
+        if port.get("nodePort"):
+            yield port["nodePort"], port.get("protocol", "TCP")
+    if spec.get("healthCheckNodePort"):
+        yield spec["healthCheckNodePort"], "TCP"
 
 
 def _free_port(api: Api, taken: set[tuple[int, str]]) -> int:

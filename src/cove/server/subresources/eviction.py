@@ -18,7 +18,7 @@ from cove.server.options import dry_run_errors, write_options
 from cove.server.request import Request, Response
 from cove.server.subresources._common import check_url_name, decode_as, stored_or_404
 from cove.server.verbs._render import document_response
-from cove.server.verbs._write import store_object
+from cove.server.verbs._write import Subject, store_object
 from cove.server.verbs.delete import DeleteOptions, delete_one
 
 if TYPE_CHECKING:
@@ -37,8 +37,14 @@ async def evict(api: Api, request: Request, endpoint: Endpoint) -> Response:
     options = write_options(request, "CreateOptions")
     eviction = decode_as(request, "policy", "v1", "Eviction", options.field_validation)
     info = request.info
-    stored = stored_or_404(api, request, endpoint)
+    stored_or_404(api, request, endpoint)
     check_url_name(eviction, info.name)
+    attributes = Subject(api, request, endpoint, options, "eviction").attributes(
+        "CREATE", eviction, None, info.name
+    )
+    await api.admission.admit(attributes)
+    await api.admission.validate(attributes)
+    stored = stored_or_404(api, request, endpoint)
     deletion = _options(eviction)
     deletion.dry_run = deletion.dry_run or options.dry_run
     pod = endpoint.load(stored.data)
@@ -54,7 +60,8 @@ async def evict(api: Api, request: Request, endpoint: Endpoint) -> Response:
         if budgets:
             _charge(api, budgets[0], pod, dry_run=deletion.dry_run)
     current = stored_or_404(api, request, endpoint)
-    await delete_one(api, request, endpoint, current, deletion)
+    # Admission has judged the Eviction: upstream does not ask it about the deletion.
+    await delete_one(api, request, endpoint, current, deletion, admit=False)
     doc: Obj = {
         "kind": "Status",
         "apiVersion": "v1",

@@ -13,6 +13,7 @@ from cove.server.verbs._render import object_response
 from cove.server.verbs._write import (
     Subject,
     Update,
+    anew,
     check_uid,
     managed_context,
     remove,
@@ -30,12 +31,18 @@ __all__ = ["finalize"]
 async def finalize(api: Api, request: Request, endpoint: Endpoint) -> Response:
     """PUT of a namespace's spec.finalizers; an ending namespace without any is gone."""
     options = write_options(request, "UpdateOptions")
-    obj = decode_object(request, endpoint, options.field_validation)
     subject = Subject(api, request, endpoint, options, "finalize")
     name = request.info.name
-    check_name(obj, name)
+
+    def read() -> Obj:
+        obj = decode_object(request, endpoint, options.field_validation)
+        check_name(obj, name)
+        return obj
+
+    document = anew(read(), read)
 
     async def make(live: Obj) -> Obj:
+        obj = document()
         check_uid(endpoint, obj["metadata"], live)
         update_managed_fields(live, obj, managed_context(subject))
         return obj

@@ -17,6 +17,7 @@ from cove.server.verbs._render import object_response
 from cove.server.verbs._write import (
     Subject,
     Update,
+    anew,
     check_namespace,
     check_uid,
     managed_context,
@@ -42,13 +43,19 @@ def part(subresource: str, prepare: Prepare, validate: Validate) -> dict[str, Ha
     async def update(api: Api, request: Request, endpoint: Endpoint) -> Response:
         accept(request.headers.get("Accept") or "")
         options = write_options(request, "UpdateOptions")
-        obj = decode_object(request, endpoint, options.field_validation)
         subject = Subject(api, request, endpoint, options, subresource)
         name = request.info.name
-        check_name(obj, name)
-        check_namespace(subject, obj["metadata"])
+
+        def read() -> Obj:
+            obj = decode_object(request, endpoint, options.field_validation)
+            check_name(obj, name)
+            check_namespace(subject, obj["metadata"])
+            return obj
+
+        document = anew(read(), read)
 
         async def make(live: Obj) -> Obj:
+            obj = document()
             check_uid(endpoint, obj["metadata"], live)
             update_managed_fields(live, obj, managed_context(subject))
             return obj

@@ -26,7 +26,7 @@ from cove.server.registry import Handler
 from cove.server.request import Request, Response
 from cove.server.subresources._common import decode_as, stored_or_404
 from cove.server.verbs._render import document_response
-from cove.server.verbs._write import Subject, Update, update_object
+from cove.server.verbs._write import Subject, Update, View, anew, update_object
 from cove.server.verbs.patch import APPLY, compile_patch, configuration, patch_type
 
 if TYPE_CHECKING:
@@ -207,11 +207,16 @@ def handlers(find: Paths) -> dict[str, Handler]:
     async def update(api: Api, request: Request, endpoint: Endpoint) -> Response:
         accept(request.headers.get("Accept") or "")
         options = write_options(request, "UpdateOptions")
-        doc = decode_as(request, GROUP, VERSION, "Scale", options.field_validation)
-        _check_name(doc, request)
+
+        def read() -> Obj:
+            doc = decode_as(request, GROUP, VERSION, "Scale", options.field_validation)
+            _check_name(doc, request)
+            return doc
+
+        document = anew(read(), read)
 
         async def change(_scale: Obj) -> Obj:
-            return doc
+            return document()
 
         return await _write(api, request, endpoint, find(endpoint), options, change, "update")
 
@@ -314,8 +319,16 @@ async def _write(
         return obj
 
     kind = endpoint.kind
+
+    def take(obj: Obj, scale: Obj) -> Obj:
+        replicas = scale["spec"].get("replicas", 0)
+        return obj if _at(obj, paths.spec) == replicas else _put(obj, paths.spec, replicas)
+
+    view = View(lambda obj: to_scale(endpoint, obj, paths), take)
     data, _ = await update_object(
-        subject, request.info.name, Update(make, kind.prepare_update, kind.validate_update)
+        subject,
+        request.info.name,
+        Update(make, kind.prepare_update, kind.validate_update, view=view),
     )
     scale = to_scale(endpoint, endpoint.load(data), paths)
     return document_response(api, request, target, scale)

@@ -18,6 +18,7 @@ from cove.server.options import write_options
 from cove.server.request import Request, Response
 from cove.server.subresources._common import decode_as, stored_or_404
 from cove.server.verbs._render import document_response
+from cove.server.verbs._write import Subject
 
 if TYPE_CHECKING:
     from cove.server.api import Api
@@ -38,7 +39,7 @@ _BOUND = {
 async def request_token(api: Api, request: Request, endpoint: Endpoint) -> Response:
     """POST of a TokenRequest; 201 with the token in its status."""
     options = write_options(request, "CreateOptions")
-    account = stored_or_404(api, request, endpoint)
+    stored_or_404(api, request, endpoint)
     doc = decode_as(request, GROUP, VERSION, "TokenRequest", options.field_validation)
     spec = doc["spec"]
     if spec.get("expirationSeconds") is None:
@@ -55,6 +56,13 @@ async def request_token(api: Api, request: Request, endpoint: Endpoint) -> Respo
             subresource="token",
         ),
     )
+    attributes = Subject(api, request, endpoint, options, "token").attributes(
+        "CREATE", doc, None, request.info.name
+    )
+    await api.admission.admit(attributes)
+    await api.admission.validate(attributes)
+    account = stored_or_404(api, request, endpoint)
+    spec = doc["spec"]
     seconds = spec["expirationSeconds"]
     errors = []
     if seconds < SHORTEST:

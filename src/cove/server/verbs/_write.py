@@ -9,7 +9,7 @@ resource version.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cove.kube import field_errors as fe
 from cove.kube import status as st
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Subject",
     "Update",
+    "View",
+    "admit_new",
+    "anew",
     "check_uid",
     "create_object",
     "managed_context",
@@ -130,15 +133,21 @@ def check_namespace(subject: Subject, meta: Obj) -> None:
 
 async def create_object(subject: Subject, obj: Obj, *, url_name: str = "") -> bytes:
     """Write a new object; the answer is what was (or under dry run would be) stored."""
-    api = subject.api
     meta = obj["metadata"]
     check_namespace(subject, meta)
     update_managed_fields(None, obj, managed_context(subject))
-    attributes = subject.attributes("CREATE", obj, None, url_name or meta.get("name", ""))
     endpoint = subject.endpoint
     if endpoint.stamps_requester:
         endpoint.kind.requested_by(obj, subject.request.user.info())
-    await api.admission.admit(attributes)
+    return await admit_new(subject, obj, url_name or meta.get("name", ""))
+
+
+async def admit_new(subject: Subject, obj: Obj, name: str) -> bytes:
+    """A create from admission on; ``name`` is what admission is told, "" while there is none."""
+    attributes = subject.attributes("CREATE", obj, None, name)
+    await subject.api.admission.admit(attributes)
+    # A webhook may not move it elsewhere.
+    check_namespace(subject, obj["metadata"])
     return await insert(subject, obj, attributes)
 
 
@@ -164,6 +173,7 @@ async def _insert(subject: Subject, obj: Obj, attributes: Attributes) -> bytes:
     for text in kind.warnings(obj, None):
         subject.request.warn(text)
     await api.admission.validate(attributes)
+    api.admission.recheck(attributes)
     name, namespace = meta["name"], meta.get("namespace", "")
     existing = api.store.state.get(endpoint.storage, namespace, name)
     if existing is not None:
@@ -244,14 +254,29 @@ def store_object(api: Api, endpoint: Endpoint, obj: Obj) -> Stored:
 Make = Callable[[Obj], Awaitable[Obj]]
 
 
+def anew(first: Obj, read: Callable[[], Obj]) -> Callable[[], Obj]:
+    """``first``, and then what ``read`` makes of the request's body: what a try has changed
+    is of no use to the next."""
+    waiting = [first]
+    return lambda: waiting.pop() if waiting else read()
+
+
+class View(NamedTuple):
+    """A subresource with a document of its own: what it shows of an object, and the object
+    with a document's content."""
+
+    show: Callable[[Obj], Obj]
+    take: Callable[[Obj, Obj], Obj]
+
+
 class Update:
     """How an update of a (sub)resource differs: the strategy's methods for it.
 
     ``make`` turns the live object into the new one, managed fields included; it is called
-    again if somebody wrote in between while it awaited.
+    again, for a document of its own each time, if somebody wrote while a webhook was asked.
     """
 
-    __slots__ = ("create", "make", "prepare", "unconditional", "validate")
+    __slots__ = ("create", "make", "prepare", "unconditional", "validate", "view")
 
     def __init__(
         self,
@@ -261,6 +286,7 @@ class Update:
         *,
         unconditional: bool = True,
         create: Callable[[], Awaitable[bytes]] | None = None,
+        view: View | None = None,
     ) -> None:
         self.make = make
         self.prepare = prepare
@@ -269,6 +295,8 @@ class Update:
         self.unconditional = unconditional
         # What to do when the object is missing; None: 404.
         self.create = create
+        # How admission sees the object; None: as it is.
+        self.view = view
 
 
 RETRIES = 5
@@ -284,7 +312,14 @@ async def update_object(subject: Subject, name: str, update: Update) -> tuple[by
         if stored is None:
             if update.create is None:
                 raise endpoint.not_found(name)
-            return await update.create(), True
+            try:
+                return await update.create(), True
+            except StatusError as e:
+                # Created by somebody else meanwhile: then this is an update after all.
+                taken = e.reason == "AlreadyExists" and attempt < RETRIES
+                if not taken or store.state.get(endpoint.storage, namespace, name) is None:
+                    raise
+                continue
         live = endpoint.load(stored.data)
         obj = await update.make(live)
         meta = obj["metadata"]
@@ -299,8 +334,16 @@ async def update_object(subject: Subject, name: str, update: Update) -> tuple[by
         if asked and asked != str(stored.revision):
             raise st.conflict(endpoint.plural, endpoint.group, name, MODIFIED)
         meta["resourceVersion"] = str(stored.revision)
-        attributes = subject.attributes("UPDATE", obj, live, name)
-        await api.admission.admit(attributes)
+        view = update.view
+        if view is None:
+            attributes = subject.attributes("UPDATE", obj, live, name)
+            await api.admission.admit(attributes)
+        else:
+            attributes = subject.attributes("UPDATE", view.show(obj), view.show(live), name)
+            await api.admission.admit(attributes)
+            obj = view.take(obj, attributes.obj or {})
+            meta = obj["metadata"]
+            meta["resourceVersion"] = str(stored.revision)
         finish = api.registry.begin(api, endpoint, obj, live, dry_run=subject.options.dry_run)
         done = False
         try:
@@ -312,8 +355,9 @@ async def update_object(subject: Subject, name: str, update: Update) -> tuple[by
                 data = await _commit(subject, obj, live, stored)
                 done = True
                 return data, False
-            # Somebody wrote while a webhook was asked.
-            if asked or attempt == RETRIES:
+            # Somebody wrote while a webhook was asked.  Who asked for a certain version is
+            # refused when it is compared again.
+            if attempt == RETRIES:
                 raise st.conflict(endpoint.plural, endpoint.group, name, MODIFIED)
         finally:
             finish(done)

@@ -23,7 +23,7 @@ from cove.server.options import META, dry_run_errors
 from cove.server.request import Request, Response
 from cove.server.store import Stored
 from cove.server.verbs._render import document_response, object_response
-from cove.server.verbs._write import remove, store_object
+from cove.server.verbs._write import MODIFIED, RETRIES, remove, store_object
 
 if TYPE_CHECKING:
     from cove.server.api import Api
@@ -43,7 +43,7 @@ POLICIES = ("Background", "Foreground", "Orphan")
 class DeleteOptions:
     """How to delete; None where the request says nothing."""
 
-    __slots__ = ("dry_run", "grace", "orphan", "policy", "revision", "uid")
+    __slots__ = ("document", "dry_run", "grace", "orphan", "policy", "revision", "uid")
 
     def __init__(self) -> None:
         self.grace: int | None = None
@@ -52,6 +52,8 @@ class DeleteOptions:
         self.uid: str | None = None
         self.revision: str | None = None
         self.dry_run = False
+        # As admission is told them.
+        self.document: dict[str, Any] = {}
 
 
 def delete_options(request: Request) -> DeleteOptions:
@@ -101,6 +103,7 @@ def _checked(doc: dict[str, Any]) -> DeleteOptions:
     dry = doc.get("dryRun") or []
     errors += dry_run_errors(dry)
     options.dry_run = bool(dry)
+    options.document = {k: v for k, v in doc.items() if k not in ("kind", "apiVersion", "dryRun")}
     if options.policy is not None and options.orphan is not None:
         errors.append(
             fe.invalid(
@@ -133,25 +136,71 @@ async def delete(api: Api, request: Request, endpoint: Endpoint) -> Response:
 
 
 async def delete_one(
-    api: Api, request: Request, endpoint: Endpoint, stored: Stored, options: DeleteOptions
+    api: Api,
+    request: Request,
+    endpoint: Endpoint,
+    stored: Stored,
+    options: DeleteOptions,
+    *,
+    admit: bool = True,
 ) -> tuple[bytes, bool]:
-    """Delete or mark one object; (its last or marked form, whether it is gone)."""
-    _check_preconditions(endpoint, stored, options)
-    obj = endpoint.load(stored.data)
-    meta = obj["metadata"]
-    attributes = Attributes(
+    """Delete or mark one object; (its last or marked form, whether it is gone).
+
+    ``admit`` False does without admission.  Raises 404 or, after a few tries, 409 if
+    others write while it is asked.
+    """
+    for _ in range(RETRIES + 1):
+        _check_preconditions(endpoint, stored, options)
+        obj = endpoint.load(stored.data)
+        if not admit:
+            break
+        attributes = _attributes(api, request, endpoint, stored, obj, options)
+        await api.admission.admit(attributes)
+        await api.admission.validate(attributes)
+        current = api.store.state.get(endpoint.storage, stored.namespace, stored.name)
+        if current is stored:
+            break
+        # Somebody wrote while a webhook was asked.
+        if current is None:
+            raise endpoint.not_found(stored.name)
+        stored = current
+    else:
+        raise st.conflict(endpoint.plural, endpoint.group, stored.name, MODIFIED)
+    return await _delete(api, request, endpoint, stored, obj, options)
+
+
+def _attributes(
+    api: Api,
+    request: Request,
+    endpoint: Endpoint,
+    stored: Stored,
+    obj: Obj,
+    options: DeleteOptions,
+) -> Attributes:
+    return Attributes(
         api,
         request,
         endpoint,
         "DELETE",
-        namespace=stored.namespace,
+        namespace=stored.name if endpoint.storage == "namespaces" else stored.namespace,
         name=stored.name,
         obj=None,
         old=obj,
         dry_run=options.dry_run,
+        options=options.document,
     )
-    await api.admission.admit(attributes)
-    await api.admission.validate(attributes)
+
+
+async def _delete(
+    api: Api,
+    request: Request,
+    endpoint: Endpoint,
+    stored: Stored,
+    obj: Obj,
+    options: DeleteOptions,
+) -> tuple[bytes, bool]:
+    """What follows from the decision, which was made on ``stored`` as it is in the store."""
+    meta = obj["metadata"]
     if (
         endpoint.kind.default_policy == "Orphan"
         and options.policy is None

@@ -26,8 +26,8 @@ from cove.server.verbs._render import object_response
 from cove.server.verbs._write import (
     Subject,
     Update,
+    admit_new,
     check_namespace,
-    insert,
     managed_context,
     update_object,
 )
@@ -250,9 +250,7 @@ def _apply_update(subject: Subject, name: str) -> Update:
             )
         api.identity.require(api, request.user, request, verb="create")
         obj = applied(None)
-        attributes = subject.attributes("CREATE", obj, None, name)
-        await api.admission.admit(attributes)
-        return await insert(subject, obj, attributes)
+        return await admit_new(subject, obj, name)
 
     kind = endpoint.kind
     return Update(make, kind.prepare_update, kind.validate_update, create=create)

@@ -15,6 +15,7 @@ from cove.server.verbs._render import object_response
 from cove.server.verbs._write import (
     Subject,
     Update,
+    anew,
     check_namespace,
     check_uid,
     create_object,
@@ -45,18 +46,20 @@ async def update(api: Api, request: Request, endpoint: Endpoint, subresource: st
     """The object as it is now; 201 where a PUT may create."""
     accept(request.headers.get("Accept") or "")
     options = write_options(request, "UpdateOptions")
-    obj = decode_object(request, endpoint, options.field_validation)
     subject = Subject(api, request, endpoint, options, subresource)
     name = request.info.name
-    check_name(obj, name)
-    check_namespace(subject, obj["metadata"])
-    given = obj["metadata"].get("managedFields")
+
+    def read() -> Obj:
+        obj = decode_object(request, endpoint, options.field_validation)
+        check_name(obj, name)
+        check_namespace(subject, obj["metadata"])
+        return obj
+
+    document = anew(read(), read)
 
     async def make(live: Obj) -> Obj:
-        meta = obj["metadata"]
-        check_uid(endpoint, meta, live)
-        if given is not None:
-            meta["managedFields"] = given
+        obj = document()
+        check_uid(endpoint, obj["metadata"], live)
         update_managed_fields(live, obj, managed_context(subject))
         return obj
 
@@ -65,6 +68,7 @@ async def update(api: Api, request: Request, endpoint: Endpoint, subresource: st
     if kind.allow_create_on_update and not subresource:
 
         async def create_instead() -> bytes:
+            obj = document()
             uid = obj["metadata"].get("uid")
             if uid:
                 raise st.conflict(

@@ -6,10 +6,10 @@ Source: ``k8s.io/apiserver/pkg/admission/plugin/cel``.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cove.server.admission._chain import Attributes
-from cove.server.admission.policies._compiled import Policy
 from cove.server.admission.policies._match import namespace_object
 from cove.server.endpoint import Endpoint
 from cove.server.identity import Review
@@ -18,7 +18,7 @@ from cove.server.request import User
 if TYPE_CHECKING:
     from cove.kube.cel._policy import Expression
 
-__all__ = ["Evaluation", "FailedError"]
+__all__ = ["Conditional", "Evaluation", "FailedError", "described"]
 
 _OPTIONS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions"}
 _MISSING = re.compile(r"^no such key: (\w+)$")
@@ -28,6 +28,19 @@ class FailedError(Exception):
     """An expression could not be evaluated; the text is upstream's."""
 
 
+class Conditional(Protocol):
+    """A policy, or a webhook with conditions; ``fails`` is its failurePolicy."""
+
+    @property
+    def fails(self) -> bool: ...
+
+    @property
+    def conditions(self) -> Sequence[Expression]: ...
+
+    @property
+    def variables(self) -> Mapping[str, Expression]: ...
+
+
 class Evaluation:
     """One policy over one request, with one parameter object.
 
@@ -35,7 +48,7 @@ class Evaluation:
     """
 
     def __init__(
-        self, policy: Policy, a: Attributes, shown: Endpoint, param: dict[str, Any] | None
+        self, policy: Conditional, a: Attributes, shown: Endpoint, param: dict[str, Any] | None
     ) -> None:
         self._policy = policy
         self._a = a
@@ -44,7 +57,7 @@ class Evaluation:
         self.data: dict[str, Any] = {
             "object": self._as(a.obj, shown),
             "oldObject": self._as(a.old, shown),
-            "request": _request(a, shown),
+            "request": described(a, shown),
             "namespaceObject": namespace_object(a),
             "params": param,
         }
@@ -139,8 +152,8 @@ class Evaluation:
         return a.api.identity.allowed(a.api, user, review)
 
 
-def _request(a: Attributes, shown: Endpoint) -> dict[str, Any]:
-    """The ``request`` variable: an AdmissionRequest without its objects."""
+def described(a: Attributes, shown: Endpoint) -> dict[str, Any]:
+    """The ``request`` variable: an AdmissionRequest without its objects and its uid."""
     own = a.endpoint
     kind = _kind(own, a)
     resource = {"group": own.group, "version": own.version, "resource": own.plural}
@@ -152,7 +165,7 @@ def _request(a: Attributes, shown: Endpoint) -> dict[str, Any]:
         "operation": a.operation,
         "userInfo": a.request.user.info(),
         "dryRun": a.dry_run,
-        "options": {"kind": _OPTIONS.get(a.operation, ""), "apiVersion": "meta.k8s.io/v1"},
+        "options": _options(a),
     }
     if a.subresource:
         doc["subResource"] = doc["requestSubResource"] = a.subresource
@@ -160,11 +173,22 @@ def _request(a: Attributes, shown: Endpoint) -> dict[str, Any]:
         doc["name"] = a.name
     if a.namespace:
         doc["namespace"] = a.namespace
+    return doc
+
+
+def _options(a: Attributes) -> dict[str, Any] | None:
+    """The operation's options: a patch performs a create or an update."""
+    kind = _OPTIONS.get(a.operation)
+    if kind is None:
+        return None
+    doc: dict[str, Any] = {"kind": kind, "apiVersion": "meta.k8s.io/v1", **(a.options or {})}
     if a.dry_run:
-        doc["options"]["dryRun"] = ["All"]
-    manager = a.request.query.get("fieldManager")
-    if manager:
-        doc["options"]["fieldManager"] = manager[0]
+        doc["dryRun"] = ["All"]
+    if a.operation != "DELETE":
+        for name in ("fieldManager", "fieldValidation"):
+            value = a.request.param(name)
+            if value:
+                doc[name] = value
     return doc
 
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from cove.kube import catalogue
-from cove.kube import status as st
 from cove.kube.apply import merge, type_errors
 from cove.kube.kinds._kind import Obj
 from cove.kube.patch import PatchError, json_patch
 from cove.kube.schema import Node
 from cove.kube.status import StatusError
 from cove.server.admission._chain import Attributes, Plugin
+from cove.server.admission._replace import replace
 from cove.server.admission.policies._compiled import Binding, Policies, Policy
 from cove.server.admission.policies._evaluate import Evaluation, FailedError
 from cove.server.admission.policies._match import exempt
@@ -76,18 +76,19 @@ class MutatingAdmissionPolicy(Plugin):
         policies = self._policies.at(a.api.store.state)
         if not policies or a.obj is None or exempt(a.endpoint):
             return
+        repeats = a.repeats_of(self.name)
+        repeats.start(a)
         faults: list[str] = []
-        calls = list(_invocations(policies, a, faults))
-        invoked: list[_Invocation] = []
-        changed = False
-        for call in calls:
-            done, different = _invoke(call, a, faults)
-            changed = changed or different
+        for index, call in enumerate(list(_invocations(policies, a, faults))):
+            key = f"{call.policy.name}/{call.binding.name}/{index}"
+            if not repeats.runs(a, key):
+                continue
+            done, changed = _invoke(call, a, faults)
+            if changed:
+                repeats.changed(a)
             if done and call.policy.again:
-                invoked.append(call)
-        if changed:
-            for call in invoked:
-                _invoke(call, a, faults)
+                repeats.ran(key)
+        repeats.end(a)
         if faults:
             # The code stays that of the 403 it is made from; the reason does not.
             error = a.forbidden("")
@@ -153,36 +154,8 @@ def _invoke(call: _Invocation, a: Attributes, faults: list[str]) -> tuple[bool, 
             continue
         if patched != before:
             changed = True
-            _replace(a, endpoint, patched)
+            replace(a, endpoint, patched)
     return True, changed
-
-
-def _replace(a: Attributes, endpoint: Endpoint, patched: Obj) -> None:
-    """Write a changed object over the request's, which others hold on to."""
-    obj = a.obj
-    assert obj is not None
-    own = a.endpoint
-    if patched.get("kind", own.kind_name) == own.kind_name or endpoint is not own:
-        try:
-            new, _ = endpoint.decode(patched, "Ignore")
-        except StatusError as error:
-            raise st.internal_error(error.message) from None
-        endpoint.kind.default(new)
-        if endpoint is not own:
-            new = endpoint.convert(new, own.api_version)
-    else:
-        # The document of a subresource.
-        new = patched
-    meta = obj.get("metadata")
-    if meta is not None and "metadata" in new:
-        fresh = dict(new["metadata"])
-        meta.clear()
-        meta.update(fresh)
-        new = {**new, "metadata": meta}
-    else:
-        new = dict(new)
-    obj.clear()
-    obj.update(new)
 
 
 def _apply(obj: Obj, value: Any, endpoint: Endpoint) -> Obj:
