@@ -29,7 +29,11 @@ class World:
         self, gvr: GVR, fits: Callable[[list[Doc]], bool], *, labels: str = ""
     ) -> list[Doc]:
         """The collection's objects as soon as they fit; watched, not polled."""
-        scope = None if gvr.resource in ("nodes", "namespaces", "persistentvolumes") else NAMESPACE
+        scope = (
+            None
+            if gvr.resource in ("nodes", "namespaces", "persistentvolumes", "storageclasses")
+            else NAMESPACE
+        )
         objects: dict[str, Doc] = {}
         async with asyncio.timeout(PATIENCE):
             listed = await self.client.list(gvr, scope, label_selector=labels)

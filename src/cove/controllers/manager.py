@@ -40,6 +40,10 @@ CONTROLLERS: dict[str, str] = {
     "endpointslice-mirroring-controller": "endpointslicemirroring:EndpointSliceMirroring",
     "disruption-controller": "disruption:DisruptionController",
     "persistentvolume-binder-controller": "volumes:VolumeBinder",
+    "persistentvolume-expander-controller": "volumeexpand:VolumeExpander",
+    "ephemeral-volume-controller": "ephemeralvolume:EphemeralVolumeController",
+    # Not upstream's: what a storage vendor's provisioner is to a cluster.
+    "cove-local-provisioner": "provisioner:LocalProvisioner",
     "persistentvolumeclaim-protection-controller": "volumeprotection:ClaimProtection",
     "persistentvolume-protection-controller": "volumeprotection:VolumeProtection",
     "resourcequota-controller": "resourcequota:ResourceQuotaController",

@@ -16,11 +16,11 @@ from cove.controllers._volumes import (
     NO_PROVISIONER,
     SELECTED_NODE,
     class_name,
+    requested,
     smallest_match,
 )
 from cove.controllers.scheduler._filters import matches_terms
 from cove.controllers.scheduler._nodes import NodeInfo, PodInfo
-from cove.kube.quantity import Quantity, parse
 
 __all__ = ["ClaimsError", "Decision", "PodVolumes", "Volumes"]
 
@@ -229,7 +229,7 @@ class PodVolumes:
                 decision.provisions.append(claim)
             else:
                 return None
-        for claim in sorted(waiting, key=_size):
+        for claim in sorted(waiting, key=requested):
             volume = smallest_match(
                 claim, self._free(claim, taken), lambda volume: reachable(volume, node)
             )
@@ -271,7 +271,3 @@ def reachable(volume: Doc, node: NodeInfo) -> bool:
 def _csi(volume: Doc | None) -> tuple[str, str] | None:
     csi = (volume or {}).get("spec", {}).get("csi")
     return (csi["driver"], csi["volumeHandle"]) if csi else None
-
-
-def _size(claim: Doc) -> Quantity:
-    return parse((claim["spec"].get("resources") or {}).get("requests", {}).get("storage", "0"))
