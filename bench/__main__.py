@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.deployments import deployments
 from bench.load import Result, Target, run
 from bench.watchers import fan_out
 
@@ -304,6 +305,12 @@ async def main(arguments: argparse.Namespace) -> None:
     try:
         target = Target.of_kubeconfig(kubeconfig)
         await measure(target, floor, arguments.requests, pid)
+    finally:
+        cove("reset", "--yes", "--name", "bench")
+    print("\ncove, in memory, ten simulated nodes")
+    kubeconfig, pid = started("bench", "--in-memory", "--nodes", "10")
+    try:
+        await deployments(kubeconfig)
     finally:
         cove("reset", "--yes", "--name", "bench")
     print()
