@@ -178,6 +178,7 @@ class NodeInfo:
 
     __slots__ = (
         "allocatable",
+        "by_label",
         "cpu",
         "generation",
         "images",
@@ -211,6 +212,8 @@ class NodeInfo:
         self.memory = 0
         self.pods: dict[str, PodInfo] = {}
         self.ports: dict[tuple[str, str, int], int] = {}
+        # Pods by (namespace, label, value): selectors look at few of a node's many pods.
+        self.by_label: dict[tuple[str, str, str], dict[str, PodInfo]] = {}
         self.with_anti_affinity: dict[str, PodInfo] = {}
         self.with_affinity: dict[str, PodInfo] = {}
         # Bytes by image name.
@@ -238,6 +241,7 @@ class NodeInfo:
         """A pod is on the node, or will be."""
         self.generation += 1
         self.pods[pod.uid] = pod
+        self._index(pod)
         for name, value in pod.requests.items():
             self.requested[name] = self.requested.get(name, 0) + value
         self.cpu += pod.cpu
@@ -255,6 +259,7 @@ class NodeInfo:
         if pod is None:
             return None
         self.generation += 1
+        self._unindex(pod)
         for name, value in pod.requests.items():
             self.requested[name] -= value
         self.cpu -= pod.cpu
@@ -266,6 +271,24 @@ class NodeInfo:
         self.with_anti_affinity.pop(uid, None)
         self.with_affinity.pop(uid, None)
         return pod
+
+    def _index(self, pod: PodInfo) -> None:
+        for label, value in pod.labels.items():
+            self.by_label.setdefault((pod.namespace, label, value), {})[pod.uid] = pod
+
+    def _unindex(self, pod: PodInfo) -> None:
+        for label, value in pod.labels.items():
+            found = self.by_label[pod.namespace, label, value]
+            del found[pod.uid]
+            if not found:
+                del self.by_label[pod.namespace, label, value]
+
+    def relabel(self, pod: PodInfo, labels: dict[str, str]) -> None:
+        """A pod on the node has other labels now."""
+        if labels != pod.labels:
+            self._unindex(pod)
+            pod.labels = labels
+            self._index(pod)
 
     def lacks(self, requests: dict[str, int]) -> list[str]:
         """Why the requests do not fit, in upstream's words; empty if they do."""

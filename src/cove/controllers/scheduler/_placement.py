@@ -98,8 +98,8 @@ class Placement:
         if before is not None:
             known = self.nodes[before].pods.get(pod.uid)
             if before == pod.node and known is not None and known.requests == pod.requests:
-                known.labels, known.terminating = pod.labels, pod.terminating
-                known.started = pod.started
+                self.nodes[before].relabel(known, pod.labels)
+                known.terminating, known.started = pod.terminating, pod.started
                 return
             self.remove_pod(pod.uid)
         self._where[pod.uid] = pod.node

@@ -29,7 +29,7 @@ MISMATCH = "node(s) didn't match pod topology spread constraints"
 class _Constraint:
     """One constraint of a pod; ``counts`` are the selected pods by domain."""
 
-    __slots__ = ("counts", "includes", "key", "max_skew", "min_domains", "own", "selector")
+    __slots__ = ("counts", "includes", "key", "max_skew", "min_domains", "own", "pin", "selector")
 
     def __init__(
         self, document: Doc, pod: PodInfo, spec: Doc, selector: Selector | None = None
@@ -38,6 +38,15 @@ class _Constraint:
         self.max_skew: int = document["maxSkew"]
         self.min_domains: int = document.get("minDomains") or 1
         self.selector = selector or selector_with_keys(document, pod.labels)
+        # A label that every selected pod has: the node's index knows its pods.
+        self.pin = next(
+            (
+                (pod.namespace, r.key, r.values[0])
+                for r in reversed(self.selector.requirements)
+                if r.operator in ("=", "==", "in") and len(r.values) == 1
+            ),
+            None,
+        )
         self.own = int(self.selector.matches(pod.labels))
         self.includes = _policies(document, spec)
         self.counts: dict[str, int] = {}
@@ -50,7 +59,10 @@ class _Constraint:
         )
 
     def on(self, node: NodeInfo, pod: PodInfo) -> int:
-        return sum(1 for p in node.pods.values() if self.selects(p, pod))
+        pods = node.pods if self.pin is None else node.by_label.get(self.pin)
+        if not pods:
+            return 0
+        return sum(1 for p in pods.values() if self.selects(p, pod))
 
 
 def _policies(constraint: Doc, spec: Doc) -> Counts:
