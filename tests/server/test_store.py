@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cove.client import SystemClock
-from cove.server.store import CorruptStoreError, Expired, Journal, Store, Watcher
+from cove.server.store import CorruptStoreError, Expired, Journal, Store, Watcher, Window
 from cove.server.store import _store as store_module
 
 
@@ -86,9 +86,8 @@ def test_every_revision_in_the_window_can_be_had_as_it_was(
     """``at(r)`` is the content right after the write that made revision r, or it is told that
     this revision is gone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_module, "WINDOW_EVENTS", window)
         patch.setattr(store_module, "CHECKPOINT", checkpoint)
-        store = Store()
+        store = Store(window=Window(events=window))
         snapshots = {store.revision: content(store)}
         for name, removes in writes:
             if removes and store.state.get("things", "ns", name) is not None:
@@ -107,10 +106,9 @@ def test_every_revision_in_the_window_can_be_had_as_it_was(
         assert store.revision - store.oldest >= min(len(writes), window // 2)
 
 
-def test_old_revisions_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_revisions_expire() -> None:
     """What left the window is told as expired, with the oldest revision there is."""
-    monkeypatch.setattr(store_module, "WINDOW_EVENTS", 10)
-    store = Store()
+    store = Store(window=Window(events=10))
     for i in range(50):
         put(store, f"n{i}")
     with pytest.raises(Expired) as caught:

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from cove._version import __version__
+from cove.cli import _snapshot
+from cove.cli._common import DEFAULT, Name, Output, existing, option
 from cove.cli._output import Format, emit, note, table
 from cove.engines.home import ClusterFolder, UnknownClusterError, clusters, home
 
@@ -21,10 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Name = Annotated[str, typer.Option("--name", "-n", envvar="COVE_CLUSTER", help="Which cluster.")]
-Output = Annotated[Format, typer.Option("-o", "--output", help="How to print.")]
-DEFAULT = "cove"
+app.add_typer(_snapshot.app, name="snapshot")
 
 
 def _version(asked: bool) -> None:
@@ -41,13 +40,6 @@ def _options(
     ] = False,
 ) -> None:
     """A Kubernetes you carry with you."""
-
-
-def _folder(name: str) -> ClusterFolder:
-    folder = ClusterFolder(name)
-    if not folder.exists:
-        raise UnknownClusterError(name, [c.name for c in clusters()])
-    return folder
 
 
 @app.command()
@@ -74,6 +66,12 @@ def up(
         list[str] | None,
         typer.Option(metavar="PLUGIN", help="Turn an admission plugin off; repeatable."),
     ] = None,
+    history: Annotated[
+        int | None, typer.Option(help="How many writes are remembered. [16384]", min=1)
+    ] = None,
+    history_mib: Annotated[
+        int | None, typer.Option(help="… as long as they fit into so many MiB. [24]", min=1)
+    ] = None,
     in_memory: Annotated[
         bool, typer.Option("--in-memory", help="Keep nothing when the cluster stops.")
     ] = False,
@@ -93,6 +91,8 @@ def up(
         "nodes": nodes,
         "service_subnet": service_subnet,
         "pod_subnet": pod_subnet,
+        "history": history,
+        "history_mib": history_mib,
         # An empty one takes back those of the last time.
         "enable_admission": _plugins(enable_admission),
         "disable_admission": _plugins(disable_admission),
@@ -114,15 +114,11 @@ def up(
         target = _user_kubeconfig()
         merge(target, started.folder.kubeconfig, name)
         note(f"context {name} is the current one in {target}")
-    note(f'use it: eval "$(cove env{_option(name)})"')
+    note(f'use it: eval "$(cove env{option(name)})"')
 
 
 def _plugins(names: list[str] | None) -> tuple[str, ...] | None:
     return None if not names else tuple(filter(None, names))
-
-
-def _option(name: str) -> str:
-    return "" if name == DEFAULT else f" --name {name}"
 
 
 def _user_kubeconfig() -> Path:
@@ -186,7 +182,7 @@ def status(
     output: Output = Format.table,
 ) -> None:
     """Say which clusters there are and how they are."""
-    folders = [_folder(name)] if name else clusters()
+    folders = [existing(name)] if name else clusters()
     rows = [_describe(folder) for folder in folders]
     if output is not Format.table:
         emit(rows, output)
@@ -244,7 +240,7 @@ async def _count(folder: ClusterFolder) -> tuple[str, str]:
 @app.command()
 def env(name: Name = DEFAULT, output: Output = Format.table) -> None:
     """Print the environment of a cluster for a shell: eval "$(cove env)"."""
-    folder = _folder(name)
+    folder = existing(name)
     values = {"KUBECONFIG": str(folder.kubeconfig), "COVE_CLUSTER": name}
     if output is not Format.table:
         emit(values, output)
@@ -261,7 +257,7 @@ def kubeconfig(
     show: Annotated[bool, typer.Option("--show", help="Print the content, not the path.")] = False,
 ) -> None:
     """Print where a cluster's kubeconfig is."""
-    folder = _folder(name)
+    folder = existing(name)
     typer.echo(folder.kubeconfig.read_text() if show else str(folder.kubeconfig), nl=not show)
 
 

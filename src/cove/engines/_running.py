@@ -7,12 +7,16 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cove.client import Client, InProcessTransport, TravelClock
+from cove.client.history import Version, history
 from cove.engines.credentials import ADMIN, subnet
 from cove.engines.home import Settings
+from cove.engines.snapshots import Snapshot
 from cove.kube import status as st
+from cove.kube.gvk import GVR
+from cove.server.history import past_path
 from cove.server.request import Request, User
 from cove.server.store import Expired
 
@@ -43,13 +47,20 @@ class _Headers(dict[str, str]):
         super().__init__({name.title(): value for name, value in headers.items()})
 
 
-def in_process_client(api: Api, user: User, user_agent: str) -> Client:
-    """A client that calls the Api directly, as ``user``."""
+def in_process_client(api: Api, user: User, user_agent: str, prefix: str = "") -> Client:
+    """A client that calls the Api directly, as ``user``; ``prefix`` goes before every path."""
 
     def make(
         method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
     ) -> Request:
-        return Request(method, path, query=query, headers=_Headers(headers), body=body, user=user)
+        return Request(
+            method,
+            prefix + path,
+            query=query,
+            headers=_Headers(headers),
+            body=body,
+            user=user,
+        )
 
     return Client(InProcessTransport(api.handle, make), user_agent=user_agent)
 
@@ -130,6 +141,50 @@ class Running:
     def authority(self) -> Authority:
         """The cluster's certificate authority, loaded when somebody signs with it."""
         raise NotImplementedError
+
+    async def history(
+        self, of: GVR | Mapping[str, Any], name: str = "", namespace: str | None = None
+    ) -> list[Version]:
+        """The versions of an object, oldest first, as far as the cluster remembers.
+
+        ``of`` is the object itself (apiVersion, kind and metadata are enough), or its
+        resource with ``name`` and ``namespace``; a resource alone gives every write to it.
+        Raises StatusError 404 for what neither is nor was.
+        """
+        if isinstance(of, GVR):
+            return await history(self.client, of, name, namespace)
+        resource = await self.client.discovery.for_kind(of["apiVersion"], of["kind"])
+        metadata = of["metadata"]
+        return await history(
+            self.client,
+            resource.gvr,
+            metadata["name"],
+            (metadata.get("namespace") or "default") if resource.namespaced else None,
+        )
+
+    def at(self, revision: int) -> Client:
+        """A client that reads the cluster as it was at ``revision``.
+
+        Any resourceVersion that was given out within the window; others are answered 410.
+        Over HTTPS the same is at ``{url}/revisions/{revision}``.
+        """
+        return in_process_client(self.api, ADMIN_USER, "cove", past_path(revision))
+
+    def snapshot(self) -> Snapshot:
+        """The cluster's objects as they are now, to come back to: :meth:`restore`.
+
+        Takes no time and, until something changes, no memory.
+        """
+        return Snapshot(self.api.store.state, self.clock.now())
+
+    async def restore(self, snapshot: Snapshot) -> None:
+        """Make the objects of a snapshot, of this cluster or another, the cluster's own.
+
+        What was written since is gone.  Everybody who watches lists again, and this returns
+        when the cluster's own controllers have: see :meth:`settle`.
+        """
+        self.api.store.restore(snapshot.state)
+        await self.settle()
 
     def _fork(self, controllers: bool | None, revision: int | None) -> Fork:
         raise NotImplementedError

@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
+from cove.engines import snapshots
 from cove.engines._running import Running, in_process_client
 from cove.engines.credentials import HOST, SubnetError, authority_of, issue, subnet
-from cove.engines.home import ClusterFolder, Settings
+from cove.engines.home import HISTORY, HISTORY_MIB, ClusterFolder, Settings
 from cove.engines.kubeconfig import admin_kubeconfig
 from cove.pki import Credentials, server_context
-from cove.server import Config, fork_api, make_api
+from cove.server import Config, make_api
 from cove.server.bootstrap import bootstrap
 from cove.server.faults import EVERYBODY
 from cove.server.http import HttpServer, PortTakenError
 from cove.server.identity import TokenKeys
 from cove.server.index import index_of
-from cove.server.store import Journal, Store
+from cove.server.store import Journal, State, Store, Window
 
 if TYPE_CHECKING:
     from cove.pki.authority import Authority
@@ -48,7 +49,7 @@ class Fork(Running):
         revision: int | None,
     ) -> None:
         super().__init__(ahead=source.clock.ahead)
-        api = fork_api(source.api, self.clock, revision=revision)
+        api = source.api.fork(self.clock, revision=revision)
         api.server_address = source.api.server_address
         self._take(api)
         self.id = uuid4().hex[:12]
@@ -161,6 +162,8 @@ class EmbeddedCluster(Running):
         # After the server: what it serves may wait for an answer.
         self._stack.push_async_callback(api.outgoing.aclose)
         self._take(api)
+        if self.folder is not None:
+            api.extra["snapshots"] = snapshots.serve(self, self.folder)
         bootstrap(api, storage_class=settings.nodes > 0)
         tls = server_context(self.credentials.authority, self.credentials.server)
         await self._listen(api, tls)
@@ -187,14 +190,18 @@ class EmbeddedCluster(Running):
 
     def _open(self) -> tuple[Store, TokenKeys]:
         if self.folder is None:
-            return Store(), TokenKeys()
+            return self._store(), TokenKeys()
         keys = TokenKeys(self.folder.path / "sa.key")
         if self.settings.in_memory:
-            return Store(), keys
+            return self._store(), keys
         journal = Journal.open(self.folder.store)
         self._stack.callback(journal.close)
         state = journal.load(index_of)
-        return Store(state, journal), keys
+        return self._store(state, journal), keys
+
+    def _store(self, state: State | None = None, journal: Journal | None = None) -> Store:
+        events, mebibytes = self.settings.history, self.settings.history_mib
+        return Store(state, journal, window=Window(events, mebibytes * 1024 * 1024))
 
     async def restart(self, *, downtime: float = 0.0) -> None:
         """Restart the API server: watches end, connections are closed, the port stays.
@@ -235,6 +242,8 @@ def embedded(
     enable_admission: Iterable[str] = (),
     disable_admission: Iterable[str] = (),
     controllers: bool = True,
+    history: int = HISTORY,
+    history_mib: int = HISTORY_MIB,
 ) -> EmbeddedCluster:
     """A cluster in memory, in this process::
 
@@ -243,7 +252,9 @@ def embedded(
             async with cluster.fork() as fork: ...
 
     ``port`` 0 takes a free one.  ``nodes`` 0 has none: pods stay pending.
-    ``controllers`` False serves the API alone.
+    ``controllers`` False serves the API alone.  ``history`` is how many writes are
+    remembered, as long as they fit into ``history_mib`` mebibytes: so far back watches
+    start, and :meth:`EmbeddedCluster.history` and :meth:`EmbeddedCluster.at` see.
     """
     return EmbeddedCluster(
         name,
@@ -255,6 +266,8 @@ def embedded(
             enable_admission=tuple(enable_admission),
             disable_admission=tuple(disable_admission),
             in_memory=True,
+            history=history,
+            history_mib=history_mib,
         ),
         controllers=controllers,
     )

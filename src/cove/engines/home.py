@@ -75,11 +75,17 @@ def home() -> Path:
     return Path(platformdirs.user_data_dir("cove"))
 
 
+# How many writes a cluster remembers, and how much memory they may take.
+HISTORY = 16_384
+HISTORY_MIB = 24
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """What a cluster is started with.
 
     ``port`` 0 means any free one; ``nodes`` 0 means none.  ``in_memory`` keeps nothing.
+    ``history`` writes are remembered, as long as they fit into ``history_mib`` mebibytes.
     """
 
     port: int = 0
@@ -89,6 +95,8 @@ class Settings:
     enable_admission: tuple[str, ...] = field(default=())
     disable_admission: tuple[str, ...] = field(default=())
     in_memory: bool = False
+    history: int = HISTORY
+    history_mib: int = HISTORY_MIB
 
     def to_json(self) -> str:
         """For ``cluster.json``."""

@@ -6,9 +6,6 @@ here knows of controllers or nodes: they are clients.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from cove.client.clock import Clock
 from cove.server.admission import build
 from cove.server.api import Api, Config
 from cove.server.custom import CRDS, CustomResources
@@ -21,7 +18,7 @@ from cove.server.request import User
 from cove.server.store import Store
 from cove.server.subresources import SPECIALS, SUBRESOURCES
 
-__all__ = ["Api", "Config", "fork_api", "make_api"]
+__all__ = ["Api", "Config", "make_api"]
 
 
 def make_api(
@@ -48,20 +45,4 @@ def make_api(
         ),
         identity=Identity(keys or TokenKeys(issuer=config.issuer), tokens),
         admission=build(config.enable_admission, config.disable_admission),
-    )
-
-
-def fork_api(api: Api, clock: Clock | None = None, *, revision: int | None = None) -> Api:
-    """An Api with the same content that goes its own way from here on.
-
-    ``clock`` None shares the original's.  ``revision`` None is now; raises
-    :class:`~cove.server.store.Expired` for one that has left the window.
-    """
-    return Api(
-        api.store.fork(revision),
-        api.config if clock is None else replace(api.config, clock=clock),
-        registry=api.registry,
-        identity=api.identity,
-        admission=api.admission,
-        outgoing=api.outgoing,
     )

@@ -8,7 +8,8 @@ fork).  A fork is another Api over a forked store that shares every cache of thi
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any
@@ -83,11 +84,29 @@ class Api:
         # Calls to webhooks and extension servers; closed by whoever made this.
         self.outgoing = outgoing or Outgoing((config.pod_subnet, config.service_subnet))
         self.faults = Faults(store)
+        store.clock = config.clock
+        # What its owner adds to the paths below /cove/, by their first part.
+        self.extra: dict[str, Callable[[Api, Request], Awaitable[Response]]] = {}
         # host:port as clients reach the server; told by discovery once it is known.
         self.server_address = ""
         # The offset of the service address given out last (hooks/services.py); 0: none yet.
         self.last_address = 0
         self._second = ("", datetime.min.replace(tzinfo=UTC))
+
+    def fork(self, clock: Clock | None = None, *, revision: int | None = None) -> Api:
+        """An Api with the same content that goes its own way from here on.
+
+        ``clock`` None shares the original's.  ``revision`` None is now; raises
+        :class:`~cove.server.store.Expired` for one that has left the window.
+        """
+        return Api(
+            self.store.fork(revision),
+            self.config if clock is None else replace(self.config, clock=clock),
+            registry=self.registry,
+            identity=self.identity,
+            admission=self.admission,
+            outgoing=self.outgoing,
+        )
 
     def now(self) -> datetime:
         """The time, UTC."""

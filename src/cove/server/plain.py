@@ -14,6 +14,7 @@ from cove.kube.catalogue import discovery
 from cove.kube.status import StatusError
 from cove.kube.version import KUBERNETES, MAJOR, MINOR
 from cove.server.api import encode
+from cove.server.history import history, past
 from cove.server.negotiate import accept_plain
 from cove.server.registry import method_not_allowed, page_not_found
 from cove.server.request import Request, Response
@@ -69,6 +70,11 @@ async def plain(api: Api, request: Request) -> Response:
         return _health(request, head, "/".join(parts[1:]))
     if head == "api" or head == "apis":
         return _discovery(api, request, parts)
+    if head == "revisions" and len(parts) > 1:
+        return await past(api, request)
+    if head == "cove" and len(parts) > 1:
+        ours = history if parts[1] == "history" else api.extra.get(parts[1])
+        return page_not_found() if ours is None else await ours(api, request)
     handler = _HANDLERS.get("/" + "/".join(parts))
     if handler is not None:
         return await handler(api, request)

@@ -9,8 +9,8 @@ The door re-exports what the verbs use; who reads further finds the map in ``_st
 watching in ``_watch`` and SQLite in ``_journal``.
 """
 
-from cove.server.store._journal import CorruptStoreError, Journal
-from cove.server.store._store import Event, Expired, State, Store, Stored
+from cove.server.store._journal import CorruptStoreError, Journal, read_state, write_state
+from cove.server.store._store import Event, Expired, State, Store, Stored, Window
 from cove.server.store._watch import Watcher
 
 __all__ = [
@@ -22,4 +22,7 @@ __all__ = [
     "Store",
     "Stored",
     "Watcher",
+    "Window",
+    "read_state",
+    "write_state",
 ]

@@ -15,13 +15,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from immutables import Map
 
 from cove.kube.status import CoveError
 from cove.server.store._store import Event, State, Stored
 
-__all__ = ["CorruptStoreError", "Journal"]
+__all__ = ["CorruptStoreError", "Journal", "read_state", "write_state"]
 
 # "cove" in ASCII: tells our files from other SQLite databases.
 APPLICATION_ID = 0x636F7665
@@ -51,6 +52,105 @@ class CorruptStoreError(CoveError):
         self.path = path
 
 
+class _Replacement(NamedTuple):
+    """A state that takes the place of all the file holds."""
+
+    state: State
+    done: threading.Event
+
+
+def _verify(path: Path, connection: sqlite3.Connection) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise CorruptStoreError(path, "it is not a store of cove")
+    if version != FORMAT:
+        raise CorruptStoreError(path, f"it has format {version}, not {FORMAT}")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise CorruptStoreError(path, str(verdict))
+
+
+def _load(path: Path, connection: sqlite3.Connection, index: Index) -> State:
+    try:
+        (revision,) = connection.execute("SELECT revision FROM counter").fetchone()
+        resources: dict[str, dict[str, dict[str, Stored]]] = {}
+        rows = connection.execute("SELECT resource, namespace, name, revision, data FROM objects")
+        for resource, namespace, name, at, data in rows:
+            uid, labels, fields = index(resource, data)
+            resources.setdefault(resource, {}).setdefault(namespace, {})[name] = Stored(
+                namespace, name, uid, at, data, labels, fields
+            )
+    except (sqlite3.DatabaseError, TypeError, ValueError, KeyError) as e:
+        raise CorruptStoreError(path, str(e)) from e
+    root = Map(
+        {
+            resource: Map({ns: Map(names) for ns, names in namespaces.items()})
+            for resource, namespaces in resources.items()
+        }
+    )
+    return State(revision, root)
+
+
+def _fill(connection: sqlite3.Connection, state: State) -> None:
+    """Make a database hold a state and nothing else, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("DELETE FROM objects")
+        connection.executemany(
+            "INSERT INTO objects VALUES (?, ?, ?, ?, ?)",
+            (
+                (resource, stored.namespace, stored.name, stored.revision, stored.data)
+                for resource in state.resources()
+                for stored in state.list(resource)
+            ),
+        )
+        connection.execute("UPDATE counter SET revision = ?", (state.revision,))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def write_state(state: State, path: Path) -> None:
+    """Write a state to a file of its own, all or nothing, for its owner alone.
+
+    The file has the form of a journal.  Any thread may call it: a state never changes.
+    """
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    connection = sqlite3.connect(draft, isolation_level=None)
+    try:
+        connection.executescript(
+            f"PRAGMA application_id={APPLICATION_ID};PRAGMA user_version={FORMAT};{_TABLES}"
+        )
+        _fill(connection, state)
+    except BaseException:
+        connection.close()
+        draft.unlink(missing_ok=True)
+        raise
+    connection.close()
+    draft.replace(path)
+
+
+def read_state(path: Path, index: Index) -> State:
+    """The state in a file of :func:`write_state`.
+
+    Raises :class:`CorruptStoreError`, FileNotFoundError.
+    """
+    if not path.exists():
+        raise FileNotFoundError(path)
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        _verify(path, connection)
+        return _load(path, connection, index)
+    except sqlite3.DatabaseError as e:
+        raise CorruptStoreError(path, str(e)) from e
+    finally:
+        connection.close()
+
+
 class Journal:
     """A SQLite file.  Open it with :meth:`open`, end it with :meth:`close`.
 
@@ -64,7 +164,7 @@ class Journal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._committed: Callable[[int], None] = lambda _revision: None
         self._failed: Callable[[BaseException], None] = lambda _error: None
-        self._queue: list[Event] = []
+        self._queue: list[Event | _Replacement] = []
         self._wake = threading.Condition()
         self._closing = False
         self._error: BaseException | None = None
@@ -84,15 +184,7 @@ class Journal:
                     f"BEGIN;PRAGMA application_id={APPLICATION_ID};"
                     f"PRAGMA user_version={FORMAT};{_TABLES}COMMIT;"
                 )
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if application != APPLICATION_ID:
-                raise CorruptStoreError(path, "it is not a store of cove")
-            if version != FORMAT:
-                raise CorruptStoreError(path, f"it has format {version}, not {FORMAT}")
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise CorruptStoreError(path, str(verdict))
+            _verify(path, connection)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
         except sqlite3.DatabaseError as e:
@@ -107,26 +199,7 @@ class Journal:
 
     def load(self, index: Index) -> State:
         """The state that was last committed."""
-        try:
-            (revision,) = self._connection.execute("SELECT revision FROM counter").fetchone()
-            resources: dict[str, dict[str, dict[str, Stored]]] = {}
-            rows = self._connection.execute(
-                "SELECT resource, namespace, name, revision, data FROM objects"
-            )
-            for resource, namespace, name, at, data in rows:
-                uid, labels, fields = index(resource, data)
-                resources.setdefault(resource, {}).setdefault(namespace, {})[name] = Stored(
-                    namespace, name, uid, at, data, labels, fields
-                )
-        except (sqlite3.DatabaseError, TypeError, ValueError, KeyError) as e:
-            raise CorruptStoreError(self.path, str(e)) from e
-        root = Map(
-            {
-                resource: Map({ns: Map(names) for ns, names in namespaces.items()})
-                for resource, namespaces in resources.items()
-            }
-        )
-        return State(revision, root)
+        return _load(self.path, self._connection, index)
 
     def attach(
         self, committed: Callable[[int], None], failed: Callable[[BaseException], None]
@@ -146,6 +219,19 @@ class Journal:
         with self._wake:
             self._queue.append(event)
             self._wake.notify()
+
+    def replace(self, state: State) -> None:
+        """Make the file hold ``state`` alone; returns when that is committed.
+
+        What was queued before is committed first.  Blocks the thread it is called on.  Raises
+        CorruptStoreError if the file cannot be written.
+        """
+        done = threading.Event()
+        with self._wake:
+            self._queue.append(_Replacement(state, done))
+            self._wake.notify()
+        done.wait()
+        self.check()
 
     def check(self) -> None:
         """Raise what made the journal stop, if anything did."""
@@ -170,13 +256,30 @@ class Journal:
                 if not batch:
                     return
             try:
-                self._write(batch)
+                self._commit(batch)
             except sqlite3.Error as e:
                 self._error = e
+                for item in batch:
+                    if isinstance(item, _Replacement):
+                        item.done.set()
                 if self._loop is not None and not self._loop.is_closed():
                     self._loop.call_soon_threadsafe(self._failed, e)
                 return
-            self._tell(batch[-1].revision)
+
+    def _commit(self, batch: list[Event | _Replacement]) -> None:
+        events: list[Event] = []
+        for item in batch:
+            if isinstance(item, _Replacement):
+                # What was written before it is of no interest to the file any more.
+                events.clear()
+                _fill(self._connection, item.state)
+                self._tell(item.state.revision)
+                item.done.set()
+            else:
+                events.append(item)
+        if events:
+            self._write(events)
+            self._tell(events[-1].revision)
 
     def _tell(self, revision: int) -> None:
         loop = self._loop

@@ -16,26 +16,35 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from immutables import Map
 
+from cove.client.clock import Clock, SystemClock
+
 if TYPE_CHECKING:
     from cove.server.store._journal import Journal
     from cove.server.store._watch import Watcher
 
-__all__ = ["Event", "EventType", "Expired", "State", "Store", "Stored"]
+__all__ = ["Event", "EventType", "Expired", "State", "Store", "Stored", "Window"]
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 Names = Map[str, "Stored"]
 Namespaces = Map[str, Names]
 
-# How far back a watch can start and a paginated list can continue, whichever is reached
-# first.  etcd compacts by time (5 min); a count and a size bound the memory instead.
-WINDOW_EVENTS = 16_384
-WINDOW_BYTES = 24 * 1024 * 1024
 # Every so many events the whole state is kept; one in between is made again from the last
 # that was.  A state of its own for each event would cost more than the objects do.
 CHECKPOINT = 128
 # How many events keep the encodings that watchers were sent: those that are still sent.
 RENDERED_EVENTS = 512
+
+
+class Window(NamedTuple):
+    """How far back a watch can start, a list can continue and history goes.
+
+    Whichever is reached first, a number of writes or their size in bytes.  etcd compacts by
+    time (5 min); these bound the memory instead.
+    """
+
+    events: int = 16_384
+    bytes: int = 24 * 1024 * 1024
 
 
 class Expired(Exception):  # noqa: N818 - Kubernetes' word for it
@@ -77,12 +86,12 @@ class Stored:
 
 class Event:
     """One write: what it was, the object after it (for DELETED: as last seen, at the deletion's
-    revision) and the one before it.
+    revision) and the one before it; ``time`` in seconds since 1970.
 
     ``rendered`` holds encodings made of it, None for none; :meth:`Store.rendered` fills it.
     """
 
-    __slots__ = ("object", "previous", "rendered", "resource", "revision", "type")
+    __slots__ = ("object", "previous", "rendered", "resource", "revision", "time", "type")
 
     def __init__(
         self,
@@ -97,6 +106,7 @@ class Event:
         self.revision = revision
         self.object = object
         self.previous = previous
+        self.time = 0.0
         self.rendered: dict[Any, bytes] | None = None
 
 
@@ -178,9 +188,18 @@ def _revision(state: State) -> int:
 class Store:
     """A cluster's objects.  Owned by one event loop; close the journal it was given yourself."""
 
-    def __init__(self, state: State | None = None, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        state: State | None = None,
+        journal: Journal | None = None,
+        *,
+        window: Window | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         # Revision 1 is the empty cluster, as etcd's: 0 has a meaning of its own in requests.
         self.state = state or State(1, Map())
+        self.clock = clock or SystemClock()
+        self._window = window or Window()
         self._journal = journal
         # What readers and watchers may be told: everything before it is on disk.
         self.durable_revision = self.state.revision
@@ -258,12 +277,13 @@ class Store:
         return last
 
     def _record(self, event: Event) -> None:
+        event.time = self.clock.now().timestamp()
         self._events.append(event)
         self._revisions.append(event.revision)
         self._bytes += len(event.object.data)
         if event.revision - self._checkpoints[-1].revision >= CHECKPOINT:
             self._checkpoints.append(self.state)
-        if len(self._events) > WINDOW_EVENTS or self._bytes > WINDOW_BYTES:
+        if len(self._events) > self._window.events or self._bytes > self._window.bytes:
             self._compact()
         if self._journal is None:
             self.durable_revision = event.revision
@@ -293,7 +313,8 @@ class Store:
 
     def _committed(self, revision: int) -> None:
         """The journal says that everything up to ``revision`` is on disk."""
-        self.durable_revision = revision
+        # Never back: a restored state is durable before what was written just before it is told.
+        self.durable_revision = max(revision, self.durable_revision)
         done = 0
         for event in self._pending:
             if event.revision > revision:
@@ -375,7 +396,39 @@ class Store:
         ``revision`` None is now; raises :class:`Expired`.  O(1): nothing is copied.  Its window starts empty, so resource versions of before
         are answered from the state they were forked at.
         """
-        return Store(self.state if revision is None else self.at(revision))
+        state = self.state if revision is None else self.at(revision)
+        return Store(state, window=self._window, clock=self.clock)
+
+    def restore(self, state: State) -> None:
+        """Make the content of ``state`` the content from the next revision on.
+
+        Watches end and the past is forgotten, so that everybody lists again.  With a journal
+        it is on disk when this returns: nobody may write in between, so nobody is let in.
+        """
+        revision = max(self.state.revision, state.revision) + 1
+        restored = State(revision, state.root)
+        if self._journal is not None:
+            self._journal.replace(restored)
+        self.state = restored
+        self.durable_revision = revision
+        self.compact()
+        self.disconnect()
+
+    def history(self, resource: str, namespace: str | None = None, name: str = "") -> list[Event]:
+        """The writes in the window, oldest first: of one object, or of many.
+
+        ``namespace`` None means all of them, ``name`` "" all names.  What is not yet on disk
+        is not told.
+        """
+        durable = self.durable_revision
+        return [
+            e
+            for e in self._events
+            if e.resource == resource
+            and (not name or e.object.name == name)
+            and (namespace is None or e.object.namespace == namespace)
+            and e.revision <= durable
+        ]
 
     # -- watching
 
