@@ -304,6 +304,27 @@ def test_an_interrupted_up_leaves_nothing_running(cove: Cove) -> None:
     assert json.loads(cove("status", "-o", "json")) == []
 
 
+def test_a_process_whose_starter_is_gone_does_not_serve(cove: Cove) -> None:
+    """Even where the starter was killed before it could say so."""
+    folder = cove.folder()
+    folder.mkdir(parents=True)
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cove.engines.serve", "cove", str(write), "{}"],
+        env=cove.environment(),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=[write],
+    )
+    os.close(write)
+    _, err = process.communicate(timeout=30)
+
+    assert os.read(read, 100) == b""
+    os.close(read)
+    assert b"gave up" in err
+    assert cove.attempt("status").out == ""
+
+
 # -- what goes wrong
 
 

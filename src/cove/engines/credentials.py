@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ADMIN",
     "HOST",
+    "NO_CREDENTIALS",
     "SubnetError",
     "authority_of",
     "credentials_from_json",
@@ -27,6 +28,8 @@ __all__ = [
 ADMIN = "admin"
 MASTERS = "system:masters"
 HOST = "127.0.0.1"
+# Handed over in place of credentials: the process that serves makes them itself.
+NO_CREDENTIALS = b"-"
 
 
 class SubnetError(CoveError):
@@ -81,8 +84,8 @@ def credentials_to_json(credentials: Credentials) -> bytes:
 
 
 def credentials_from_json(data: bytes) -> Credentials | None:
-    """What was handed over; None if nothing was."""
-    if not data:
+    """What was handed over; None for :data:`NO_CREDENTIALS`."""
+    if data == NO_CREDENTIALS:
         return None
     authority, *pairs = (part.encode() for part in json.loads(data))
     return Credentials(authority, Pair(pairs[0], pairs[1]), Pair(pairs[2], pairs[3]))

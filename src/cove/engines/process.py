@@ -15,7 +15,7 @@ import sys
 import threading
 from dataclasses import dataclass
 
-from cove.engines.credentials import authority_of, credentials_to_json, issue
+from cove.engines.credentials import NO_CREDENTIALS, authority_of, credentials_to_json, issue
 from cove.engines.home import ClusterFolder, Settings, UnknownClusterError, clusters
 from cove.kube.status import CoveError
 
@@ -109,10 +109,11 @@ def _hand_over(process: subprocess.Popen[bytes], folder: ClusterFolder, settings
     with process.stdin as pipe:
         try:
             credentials = issue(authority_of(folder), settings.service_subnet)
+            given = credentials_to_json(credentials)
         except CoveError:
-            return  # what is wrong with the options, the process says itself
+            given = NO_CREDENTIALS  # what is wrong with the options, the process says itself
         try:
-            pipe.write(credentials_to_json(credentials))
+            pipe.write(given)
         except BrokenPipeError:
             pass  # it ended: what it said through the other pipe tells why
 

@@ -1,6 +1,6 @@
 """The background process of one cluster: ``python -m cove.engines.serve NAME FD SETTINGS``.
 
-It reads its certificates from standard input, writes ``ready`` to the descriptor once it
+It reads its certificates from standard input (and ends if nobody gives it any), writes ``ready`` to the descriptor once it
 serves, or what went wrong; SIGTERM ends it cleanly.
 """
 
@@ -28,7 +28,11 @@ async def _serve(folder: ClusterFolder, settings: Settings, ready: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    credentials = credentials_from_json(sys.stdin.buffer.read())
+    given = sys.stdin.buffer.read()
+    if not given:
+        log.info("whoever started this gave up before it could serve")
+        return
+    credentials = credentials_from_json(given)
     async with EmbeddedCluster(
         folder.name, settings, folder=folder, credentials=credentials
     ) as cluster:
