@@ -7,7 +7,7 @@ rollback cost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,40 +15,36 @@ import orjson
 from cove.kube import catalogue
 from cove.kube import field_errors as fe
 from cove.kube import status as st
-from cove.kube.catalogue import Resource, Subresource, codec, openapi
+from cove.kube.catalogue import Subresource, codec, openapi
 from cove.kube.catalogue._compile import MismatchError, compiled
 from cove.kube.catalogue._explain import JSONWalk, RejectedError
 from cove.kube.catalogue._text import may_repeat
-from cove.kube.catalogue.discovery import CUSTOM_VERBS, ExtraGroup, ExtraVersion
-from cove.kube.gvk import version_priority
+from cove.kube.catalogue.discovery import CUSTOM_VERBS, ExtraGroup
 from cove.kube.kinds._kind import Kind, Obj
 from cove.kube.schema import Node
-from cove.kube.status import StatusError
 from cove.kube.structural import (
     EmbeddedMetadataError,
     Schema,
     normalize,
-    parse,
     to_node,
     unknown_fields,
 )
+from cove.server.conversion import ConversionNeeded, document_key
+from cove.server.crd import SUBRESOURCE_VERBS, Crd, Snapshot
 from cove.server.custom_kind import CustomKind
-from cove.server.endpoint import Endpoint, storage_key
+from cove.server.endpoint import Endpoint
 from cove.server.request import Info
+from cove.server.store import Stored
 
 if TYPE_CHECKING:
     from cove.server.api import Api
-    from cove.server.store import Stored
 
 __all__ = ["CRDS", "CustomEndpoint", "CustomResources"]
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
-_SUBRESOURCE_VERBS = ("get", "patch", "update")
-_TERMINATING_VERBS = ("delete", "deletecollection", "get", "list", "watch")
 _ACROSS = frozenset(("list", "watch"))
 # How many stored objects are remembered to be in normal form.
 _NORMAL = 1 << 16
-_NOTHING: Mapping[str, Any] = {"x-kubernetes-preserve-unknown-fields": True, "type": "object"}
 
 
 def object_meta() -> Node:
@@ -62,7 +58,14 @@ class CustomEndpoint(Endpoint):
     custom = True
     typed_items = True
 
-    def __init__(self, crd: Crd, version: Mapping[str, Any], *, fresh: bool) -> None:
+    def __init__(
+        self,
+        crd: Crd,
+        version: Mapping[str, Any],
+        *,
+        fresh: bool = False,
+        unconverted: bool = False,
+    ) -> None:
         names = crd.names
         self._crd = crd
         self._structural = crd.schema(version["name"])
@@ -77,11 +80,11 @@ class CustomEndpoint(Endpoint):
         subresources = {}
         if kind.status:
             subresources["status"] = Subresource(
-                "status", crd.group, version["name"], names["kind"], _SUBRESOURCE_VERBS
+                "status", crd.group, version["name"], names["kind"], SUBRESOURCE_VERBS
             )
         if kind.scale is not None:
             subresources["scale"] = Subresource(
-                "scale", "autoscaling", "v1", "Scale", _SUBRESOURCE_VERBS
+                "scale", "autoscaling", "v1", "Scale", SUBRESOURCE_VERBS
             )
         super().__init__(
             crd.group,
@@ -101,6 +104,12 @@ class CustomEndpoint(Endpoint):
         # Stored bytes can be answered as they are if nothing but this wrote them.
         self.identity = self._is_storage and fresh
         self._normal: dict[int, bytes] = {}
+        # Stored bytes say their version, so that they outlive a change of the storage version.
+        self.head = orjson.dumps({"kind": self.kind_name})[:-1] + b","
+        self._mark = _mark(self.api_version)
+        self._storage_mark = _mark(self.storage_version)
+        self._unconverted = unconverted
+        self.converts = crd.converter is not None and not unconverted
         self.warning = crd.deprecation(version)
 
     @property
@@ -191,42 +200,120 @@ class CustomEndpoint(Endpoint):
         version = api_version.rpartition("/")[2]
         if version not in self._crd.versions:
             raise st.not_found_generic()
-        self._crd.check_conversion(str(obj.get("apiVersion")), api_version)
-        found, _ = normalize(self._crd.schema(version), obj, fill=False)
-        return {**found, "apiVersion": api_version}
+        converter = self._crd.converter
+        if converter is None:
+            found: Obj | None = obj
+        else:
+            found = converter.known(document_key(obj), api_version)
+        if found is None:
+            raise ConversionNeeded(self, obj, api_version)
+        pruned, _ = normalize(self._crd.schema(version), found, fill=False)
+        return {**pruned, "apiVersion": api_version}
+
+    async def convertible(self, api: Api, objects: Iterable[Obj | None], api_version: str) -> None:
+        converter = self._crd.converter
+        if converter is None:
+            return
+        asked = [
+            (document_key(obj), obj)
+            for obj in objects
+            if obj is not None
+            and obj.get("kind") == self.kind_name
+            and obj.get("apiVersion") != api_version
+        ]
+        if asked:
+            await converter.convert(api, asked, api_version)
+
+    def as_stored(self) -> CustomEndpoint:
+        return self._crd.as_stored()
+
+    async def shown(self, api: Api, items: Sequence[Stored]) -> list[Stored]:
+        converter = self._crd.converter
+        assert converter is not None
+        out = list(items)
+        places = [i for i, stored in enumerate(out) if not stored.data.startswith(self._mark)]
+        if not places:
+            return out
+        asked = [(out[i].data, self._stored(out[i].data)) for i in places]
+        others = [(key, obj) for key, obj in asked if obj["apiVersion"] != self.api_version]
+        made = iter(await converter.convert(api, others, self.api_version) if others else ())
+        for i, (_, obj) in zip(places, asked, strict=True):
+            if obj["apiVersion"] != self.api_version:
+                obj, _ = normalize(self._structural, next(made), fill=False)
+            out[i] = self._instead(out[i], obj)
+        return out
+
+    def _instead(self, stored: Stored, obj: Obj) -> Stored:
+        """A stored object in this version."""
+        data = _dump({**obj, "apiVersion": self.api_version})
+        self._remember(data)
+        return stored.of(data, obj["metadata"].get("labels"), self.fields_of(obj))
+
+    def fields_of(self, obj: Obj) -> Mapping[str, str] | None:
+        if obj.get("apiVersion") == self.api_version or self._unconverted:
+            return super().fields_of(obj)
+        return self._crd.as_stored().fields_of(obj)
 
     def encode(self, obj: Obj) -> bytes:
-        if not self._is_storage:
+        if obj.get("apiVersion") != self.storage_version and not self._unconverted:
             obj = self.convert(obj, self.storage_version)
-        data = orjson.dumps({k: v for k, v in obj.items() if k not in ("kind", "apiVersion")})
+        data = _dump(obj)
         if self._is_storage and not self.identity:
             self._remember(data)
         return data
+
+    def current(self, data: bytes) -> bool:
+        return data.startswith(self._storage_mark)
 
     def _remember(self, data: bytes) -> None:
         if len(self._normal) >= _NORMAL:
             self._normal.clear()
         self._normal[id(data)] = data
 
-    def load(self, data: bytes) -> Obj:
+    def _stored(self, data: bytes) -> Obj:
+        """A stored object in the version it is stored in, in normal form."""
         obj: Obj = {"kind": self.kind_name, "apiVersion": self.storage_version}
         obj.update(orjson.loads(data))
         if self.identity or id(data) in self._normal:
             return obj
-        found, _ = normalize(self._crd.schema(self._crd.storage_version), obj)
-        if not self._is_storage:
-            return self.convert(found, self.api_version)
-        if found is obj:
+        version = obj["apiVersion"].rpartition("/")[2]
+        # A version that the CRD has no more is taken for what would be stored now.
+        if version not in self._crd.versions:
+            version = self._crd.storage_version
+            obj["apiVersion"] = self.storage_version
+        found, _ = normalize(self._crd.schema(version), obj)
+        if found is obj and data.startswith(self._mark):
             self._remember(data)
         return found
 
+    def load(self, data: bytes) -> Obj:
+        obj = self._stored(data)
+        if self._unconverted:
+            return obj
+        if obj["apiVersion"] != self.api_version:
+            converter = self._crd.converter
+            known = None if converter is None else converter.known(data, self.api_version)
+            if known is None:
+                return self.convert(obj, self.api_version)
+            return {**normalize(self._structural, known, fill=False)[0]}
+        return obj
+
     def render(self, data: bytes) -> bytes:
-        if self.identity or id(data) in self._normal:
+        if data.startswith(self._mark) and (self.identity or id(data) in self._normal):
             return self.head + data[1:]
-        obj = self.load(data)
-        if id(data) in self._normal:
-            return self.head + data[1:]
-        return orjson.dumps(obj)
+        return orjson.dumps(self.load(data))
+
+
+def _mark(api_version: str) -> bytes:
+    """What stored bytes begin with."""
+    return orjson.dumps({"apiVersion": api_version})[:-1] + b","
+
+
+def _dump(obj: Obj) -> bytes:
+    """What is stored: the version first, the kind not at all."""
+    doc = {"apiVersion": obj["apiVersion"]}
+    doc.update((k, v) for k, v in obj.items() if k not in ("kind", "apiVersion"))
+    return orjson.dumps(doc)
 
 
 def _wrapped(node: Node) -> Node:
@@ -239,189 +326,18 @@ def _wrapped(node: Node) -> Node:
     return found
 
 
-class Crd:
-    """A stored CRD, as far as serving it goes."""
-
-    def __init__(self, stored: Stored, schemas: dict[bytes, Schema]) -> None:
-        doc = orjson.loads(stored.data)
-        self.stored = stored
-        self.name = stored.name
-        self.spec: Mapping[str, Any] = doc["spec"]
-        self.status: Mapping[str, Any] = doc.get("status") or {}
-        self.group: str = self.spec["group"]
-        self.names: Mapping[str, Any] = self.status.get("acceptedNames") or {}
-        self.namespaced = self.spec.get("scope") == "Namespaced"
-        self.versions = {v["name"]: v for v in self.spec.get("versions") or ()}
-        self.storage_version: str = next(
-            (v["name"] for v in self.versions.values() if v.get("storage")), ""
-        )
-        self.storage = storage_key(self.spec["names"]["plural"], self.group)
-        self.terminating = "deletionTimestamp" in doc["metadata"] or self.condition("Terminating")
-        self.established = self.condition("Established")
-        self.serving = self.established or self.condition("NamesAccepted")
-        self.served = sorted(
-            (n for n, v in self.versions.items() if v.get("served")), key=version_priority
-        )
-        self._schemas = schemas
-        self._own: dict[str, Schema] = {}
-        self.endpoints: dict[str, CustomEndpoint] = {}
-
-    def condition(self, kind: str) -> bool:
-        """Whether a condition is true."""
-        return any(
-            c.get("type") == kind and c.get("status") == "True"
-            for c in self.status.get("conditions") or ()
-        )
-
-    def schema(self, version: str) -> Schema:
-        """The compiled schema of a version."""
-        found = self._own.get(version)
-        if found is None:
-            document = (self.versions[version].get("schema") or {}).get("openAPIV3Schema")
-            if not isinstance(document, Mapping):
-                document = _NOTHING
-            key = orjson.dumps(document)
-            found = self._schemas.get(key)
-            if found is None:
-                if len(self._schemas) >= 1024:
-                    self._schemas.pop(next(iter(self._schemas)))
-                found = self._schemas[key] = parse(document)
-            self._own[version] = found
-        return found
-
-    def check_conversion(self, have: str, want: str) -> None:
-        """Raise 500 where converting takes a webhook."""
-        conversion = self.spec.get("conversion") or {}
-        if conversion.get("strategy") == "Webhook":
-            raise StatusError(
-                500,
-                "",
-                f"conversion webhook for {have}, Kind={self.spec['names']['kind']} failed: "
-                f"no webhook is called to convert to {want}",
-            )
-
-    def deprecation(self, version: Mapping[str, Any]) -> str:
-        """The text that requests of a deprecated version are warned with, else ""."""
-        if not version.get("deprecated"):
-            return ""
-        own = version.get("deprecationWarning")
-        if own is not None:
-            return str(own)
-        kind = self.spec["names"]["kind"]
-        text = f"{self.group}/{version['name']} {kind} is deprecated"
-        better = [
-            name
-            for name in self.served
-            if not self.versions[name].get("deprecated")
-            and version_priority(name) < version_priority(version["name"])
-        ]
-        return f"{text}; use {self.group}/{better[0]} {kind}" if better else text
-
-
-class _Snapshot:
-    """What a set of CRDs serves."""
-
-    def __init__(self, bucket: Any, crds: Sequence[Crd]) -> None:
-        # Held so that the bucket's identity stays its own.
-        self.bucket = bucket
-        self.crds = sorted(crds, key=lambda c: c.name)
-        self.by_resource = {(c.group, c.names.get("plural")): c for c in crds if c.serving}
-        self.by_storage = {c.storage: c for c in crds}
-        self.groups: dict[str, list[str]] = {}
-        for crd in self.crds:
-            if crd.established:
-                known = self.groups.setdefault(crd.group, [])
-                known += [v for v in crd.served if v not in known]
-        for versions in self.groups.values():
-            versions.sort(key=version_priority)
-        self.groups = {g: v for g, v in self.groups.items() if v}
-        self._discovery: tuple[ExtraGroup, ...] | None = None
-        self._kinds: tuple[openapi.CustomKind, ...] | None = None
-
-    def discovery(self) -> tuple[ExtraGroup, ...]:
-        if self._discovery is None:
-            self._discovery = tuple(
-                ExtraGroup(
-                    group,
-                    tuple(
-                        ExtraVersion(version, tuple(self._resources(group, version)))
-                        for version in versions
-                    ),
-                )
-                for group, versions in self.groups.items()
-            )
-        return self._discovery
-
-    def _resources(self, group: str, version: str) -> list[Resource]:
-        out = []
-        for crd in self.crds:
-            if crd.group != group or not crd.established or version not in crd.served:
-                continue
-            kind = str(crd.names.get("kind"))
-            found = crd.versions[version].get("subresources") or {}
-            subresources = {}
-            if found.get("status") is not None:
-                subresources["status"] = Subresource(
-                    "status", group, version, kind, _SUBRESOURCE_VERBS
-                )
-            if found.get("scale") is not None:
-                subresources["scale"] = Subresource(
-                    "scale", "autoscaling", "v1", "Scale", _SUBRESOURCE_VERBS
-                )
-            out.append(
-                Resource(
-                    group,
-                    version,
-                    str(crd.names.get("plural")),
-                    crd.names.get("singular") or "",
-                    kind,
-                    crd.namespaced,
-                    verbs=_TERMINATING_VERBS if crd.condition("Terminating") else CUSTOM_VERBS,
-                    short_names=tuple(crd.names.get("shortNames") or ()),
-                    categories=tuple(crd.names.get("categories") or ()),
-                    subresources=subresources,
-                    storage_version=crd.storage_version,
-                )
-            )
-        return out
-
-    def kinds(self) -> tuple[openapi.CustomKind, ...]:
-        """What OpenAPI documents say of them."""
-        if self._kinds is None:
-            self._kinds = tuple(
-                openapi.CustomKind(
-                    crd.group,
-                    name,
-                    str(crd.names.get("kind")),
-                    str(crd.names.get("plural")),
-                    crd.namespaced,
-                    (crd.versions[name].get("schema") or {}).get("openAPIV3Schema"),
-                    tuple(
-                        sub
-                        for sub in ("status", "scale")
-                        if (crd.versions[name].get("subresources") or {}).get(sub) is not None
-                    ),
-                    crd.names.get("listKind") or "",
-                )
-                for crd in self.crds
-                if crd.established
-                for name in crd.served
-            )
-        return self._kinds
-
-
-_EMPTY = _Snapshot(None, ())
+_EMPTY = Snapshot(None, ())
 
 
 class CustomResources:
     """The custom resources of clusters: one instance serves a cluster and its forks."""
 
     def __init__(self) -> None:
-        self._snapshots: dict[int, _Snapshot] = {}
+        self._snapshots: dict[int, Snapshot] = {}
         self._crds: dict[int, Crd] = {}
         self._schemas: dict[bytes, Schema] = {}
 
-    def snapshot(self, api: Api) -> _Snapshot:
+    def snapshot(self, api: Api) -> Snapshot:
         """What is served now."""
         bucket = api.store.state.root.get(CRDS)
         if bucket is None:
@@ -430,7 +346,7 @@ class CustomResources:
         if found is not None:
             return found
         crds = [self._crd(stored) for stored in bucket.get("", {}).values()]
-        found = _Snapshot(bucket, crds)
+        found = Snapshot(bucket, crds)
         if len(self._snapshots) >= 64:
             self._snapshots.pop(next(iter(self._snapshots)))
         self._snapshots[id(bucket)] = found
@@ -461,11 +377,14 @@ class CustomResources:
         return endpoint
 
     def endpoint_of(self, api: Api, storage: str) -> CustomEndpoint | None:
-        """An endpoint through which the instances of a CRD can be read, served or not."""
+        """An endpoint through which the instances of a CRD can be read, served or not.
+
+        It leaves them in the versions they are stored in.
+        """
         crd = self.snapshot(api).by_storage.get(storage)
         if crd is None or not crd.names.get("kind") or not crd.storage_version:
             return None
-        return CustomEndpoint(crd, crd.versions[crd.storage_version], fresh=False)
+        return crd.as_stored()
 
     def has_version(self, api: Api, group: str, version: str) -> bool:
         """Whether some CRD serves the version."""

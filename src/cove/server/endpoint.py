@@ -22,6 +22,7 @@ from cove.server.request import Info
 
 if TYPE_CHECKING:
     from cove.server.api import Api
+    from cove.server.store import Stored
 
 __all__ = ["BuiltinEndpoint", "Endpoint", "storage_key"]
 
@@ -42,6 +43,9 @@ class Endpoint:
 
     custom = False
     typed_items = False
+    # Other versions have to be asked for: before :meth:`load`, :meth:`render` and
+    # :meth:`encode`, which do not await.
+    converts = False
     # What every request for the resource is warned with; "" for nothing.
     warning = ""
 
@@ -125,6 +129,18 @@ class Endpoint:
 
         Raises what a conversion that takes asking somebody can raise.
         """
+
+    async def shown(self, api: Api, items: Sequence[Stored]) -> list[Stored]:
+        """Stored objects in this version, where :attr:`converts` says that it has to be asked for."""
+        return list(items)
+
+    def current(self, data: bytes) -> bool:
+        """Whether stored bytes are in the version that would be stored now."""
+        return True
+
+    def as_stored(self) -> Endpoint:
+        """The same resource, its objects left in the version they are stored in."""
+        return self
 
     def schema_at(self, api_version: str) -> Node | None:
         """The type of another version, None if it is not served any more."""

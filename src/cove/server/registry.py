@@ -15,6 +15,7 @@ from cove.kube import status as st
 from cove.kube.kinds._kind import Obj
 from cove.kube.status import StatusError
 from cove.server.admission.connect import CONNECTED, connect
+from cove.server.conversion import ConversionNeeded
 from cove.server.endpoint import BuiltinEndpoint, Endpoint, storage_key
 from cove.server.request import Info, Request, Response
 from cove.server.verbs.create import create
@@ -175,6 +176,16 @@ class Registry:
 
     async def dispatch(self, api: Api, request: Request, endpoint: Endpoint) -> Response:
         """Answer a request about a resource."""
+        if not endpoint.converts:
+            return await self._dispatch(api, request, endpoint)
+        while True:
+            try:
+                return await self._dispatch(api, request, endpoint)
+            except ConversionNeeded as needed:
+                # The verbs ask before; this is for what seldom reads another version.
+                await needed.resolve(api)
+
+    async def _dispatch(self, api: Api, request: Request, endpoint: Endpoint) -> Response:
         info = request.info
         if endpoint.warning:
             request.warn(endpoint.warning)

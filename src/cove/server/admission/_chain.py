@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -10,6 +10,7 @@ import orjson
 from cove.kube import status as st
 from cove.kube.kinds._kind import Obj
 from cove.kube.status import StatusError
+from cove.server.conversion import ConversionNeeded
 from cove.server.request import Request
 
 if TYPE_CHECKING:
@@ -170,6 +171,22 @@ class Plugin:
         """Refuse, by raising StatusError."""
 
 
+async def _repeated(
+    judge: Callable[[Attributes], Awaitable[None] | None], a: Attributes, needed: ConversionNeeded
+) -> None:
+    """A plugin that came upon a custom resource in a version that has to be asked for."""
+    while True:
+        await needed.resolve(a.api)
+        try:
+            pending = judge(a)
+        except ConversionNeeded as error:
+            needed = error
+            continue
+        if pending is not None:
+            await pending
+        return
+
+
 class Admission:
     """The plugins of a cluster, looked up by what a write is about."""
 
@@ -202,13 +219,19 @@ class Admission:
         if plugins is None:
             plugins = self._admit[key] = self._find(*key, "admit")
         for plugin in plugins:
-            pending = plugin.admit(a)
+            try:
+                pending = plugin.admit(a)
+            except ConversionNeeded as needed:
+                pending = _repeated(plugin.admit, a, needed)
             if pending is not None:
                 await pending
         if a.repeat:
             a.again = True
             for plugin in plugins:
-                pending = plugin.admit(a)
+                try:
+                    pending = plugin.admit(a)
+                except ConversionNeeded as needed:
+                    pending = _repeated(plugin.admit, a, needed)
                 if pending is not None:
                     await pending
 
@@ -227,6 +250,9 @@ class Admission:
         if plugins is None:
             plugins = self._validate[key] = self._find(*key, "validate")
         for plugin in plugins:
-            pending = plugin.validate(a)
+            try:
+                pending = plugin.validate(a)
+            except ConversionNeeded as needed:
+                pending = _repeated(plugin.validate, a, needed)
             if pending is not None:
                 await pending

@@ -83,6 +83,12 @@ class Stored:
         self.labels = labels
         self.fields = fields
 
+    def of(
+        self, data: bytes, labels: dict[str, str] | None, fields: Mapping[str, str] | None
+    ) -> Stored:
+        """The same object told in another way: in another version of its kind."""
+        return Stored(self.namespace, self.name, self.uid, self.revision, data, labels, fields)
+
 
 class Event:
     """One write: what it was, the object after it (for DELETED: as last seen, at the deletion's

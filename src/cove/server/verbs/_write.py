@@ -21,6 +21,7 @@ from cove.kube.metadata import validate_object_meta, validate_object_meta_update
 from cove.kube.names import generate_name, is_path_segment_name
 from cove.kube.status import StatusError
 from cove.server.admission import Attributes
+from cove.server.conversion import ConversionNeeded
 from cove.server.options import WriteOptions
 from cove.server.request import Request
 from cove.server.store import Stored
@@ -36,6 +37,7 @@ __all__ = [
     "View",
     "admit_new",
     "anew",
+    "answered",
     "check_uid",
     "create_object",
     "managed_context",
@@ -173,25 +175,40 @@ async def _insert(subject: Subject, obj: Obj, attributes: Attributes) -> bytes:
     for text in kind.warnings(obj, None):
         subject.request.warn(text)
     await api.admission.validate(attributes)
+    form = await _storable(api, endpoint, obj) if endpoint.converts else obj
     api.admission.recheck(attributes)
     name, namespace = meta["name"], meta.get("namespace", "")
     existing = api.store.state.get(endpoint.storage, namespace, name)
     if existing is not None:
         error = st.already_exists(endpoint.plural, endpoint.group, name)
-        if b'"deletionTimestamp"' in existing.data and "deletionTimestamp" in endpoint.load(
-            existing.data
-        ).get("metadata", {}):
+        ending = b'"deletionTimestamp"' in existing.data
+        if ending and "deletionTimestamp" in endpoint.as_stored().load(existing.data)["metadata"]:
             error = StatusError(
                 409, "AlreadyExists", f"object is being deleted: {error.message}", error.details
             )
         raise error
     if subject.options.dry_run:
         meta.pop("resourceVersion", None)
-        return endpoint.encode(obj)
-    stored = store_object(api, endpoint, obj)
+        form["metadata"].pop("resourceVersion", None)
+        return await answered(api, endpoint, endpoint.encode(form))
+    stored = store_object(api, endpoint, form)
     if stored.revision > api.store.durable_revision:
         await api.store.durable(stored.revision)
-    return stored.data
+    return await answered(api, endpoint, stored.data)
+
+
+async def answered(api: Api, endpoint: Endpoint, data: bytes) -> bytes:
+    """What was stored in the version it was asked for in."""
+    if not endpoint.converts:
+        return data
+    return (await endpoint.shown(api, [Stored("", "", "", 0, data, None, None)]))[0].data
+
+
+async def _storable(api: Api, endpoint: Endpoint, obj: Obj) -> Obj:
+    """An object in the version that is stored, asked for if need be."""
+    await endpoint.convertible(api, (obj,), endpoint.storage_version)
+    form = endpoint.convert(obj, endpoint.storage_version)
+    return form if form is obj else {**form, "metadata": dict(form["metadata"])}
 
 
 def fill_system_fields(api: Api, obj: Obj) -> None:
@@ -320,8 +337,13 @@ async def update_object(subject: Subject, name: str, update: Update) -> tuple[by
                 if not taken or store.state.get(endpoint.storage, namespace, name) is None:
                     raise
                 continue
-        live = endpoint.load(stored.data)
-        obj = await update.make(live)
+        if endpoint.converts:
+            (shown,) = await endpoint.shown(api, [stored])
+            live = endpoint.load(shown.data)
+            obj = await _make(api, update, live)
+        else:
+            live = endpoint.load(stored.data)
+            obj = await update.make(live)
         meta = obj["metadata"]
         asked = meta.get("resourceVersion") or ""
         if not asked and not update.unconditional:
@@ -351,8 +373,12 @@ async def update_object(subject: Subject, name: str, update: Update) -> tuple[by
             for text in endpoint.kind.warnings(obj, live):
                 subject.request.warn(text)
             await api.admission.validate(attributes)
+            form = obj
+            if endpoint.converts:
+                keep_timestamps(live, obj)
+                form = await _storable(api, endpoint, obj)
             if store.state.get(endpoint.storage, namespace, name) is stored:
-                data = await _commit(subject, obj, live, stored)
+                data = await _commit(subject, obj, live, stored, form)
                 done = True
                 return data, False
             # Somebody wrote while a webhook was asked.  Who asked for a certain version is
@@ -412,14 +438,24 @@ def _carry(meta: Obj, old: Obj, field: str) -> None:
         meta.pop(field, None)
 
 
-async def _commit(subject: Subject, obj: Obj, live: Obj, stored: Stored) -> bytes:
+async def _make(api: Api, update: Update, live: Obj) -> Obj:
+    """What an update makes of an object, once all conversions are known that takes."""
+    while True:
+        try:
+            return await update.make(live)
+        except ConversionNeeded as needed:
+            await needed.resolve(api)
+
+
+async def _commit(subject: Subject, obj: Obj, live: Obj, stored: Stored, form: Obj) -> bytes:
+    """``form`` is ``obj`` as it is stored."""
     api, endpoint = subject.api, subject.endpoint
     meta = obj["metadata"]
     keep_timestamps(live, obj)
-    if obj == live:
-        return stored.data
+    if obj == live and endpoint.current(stored.data):
+        return await answered(api, endpoint, stored.data)
     if subject.options.dry_run:
-        return endpoint.encode(obj)
+        return await answered(api, endpoint, endpoint.encode(form))
     if (
         "deletionTimestamp" in meta
         and not meta.get("finalizers")
@@ -427,14 +463,14 @@ async def _commit(subject: Subject, obj: Obj, live: Obj, stored: Stored) -> byte
         and endpoint.kind.may_end(obj)
     ):
         # The last finalizer is gone: this update is the object's end, told as it was.
-        written = remove(api, endpoint, obj)
-        data = endpoint.encode(obj)
+        written = remove(api, endpoint, form)
+        data = endpoint.encode(form)
     else:
-        written = store_object(api, endpoint, obj)
+        written = store_object(api, endpoint, form)
         data = written.data
     if written.revision > api.store.durable_revision:
         await api.store.durable(written.revision)
-    return data
+    return await answered(api, endpoint, data)
 
 
 def remove(api: Api, endpoint: Endpoint, obj: Obj) -> Stored:

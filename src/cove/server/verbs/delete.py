@@ -23,7 +23,7 @@ from cove.server.options import META, dry_run_errors
 from cove.server.request import Request, Response
 from cove.server.store import Stored
 from cove.server.verbs._render import document_response, object_response
-from cove.server.verbs._write import MODIFIED, RETRIES, remove, store_object
+from cove.server.verbs._write import MODIFIED, RETRIES, answered, remove, store_object
 
 if TYPE_CHECKING:
     from cove.server.api import Api
@@ -151,9 +151,10 @@ async def delete_one(
     """
     for _ in range(RETRIES + 1):
         _check_preconditions(endpoint, stored, options)
-        obj = endpoint.load(stored.data)
         if not admit:
             break
+        seen = (await endpoint.shown(api, [stored]))[0] if endpoint.converts else stored
+        obj = endpoint.load(seen.data)
         attributes = _attributes(api, request, endpoint, stored, obj, options)
         await api.admission.admit(attributes)
         await api.admission.validate(attributes)
@@ -166,7 +167,11 @@ async def delete_one(
         stored = current
     else:
         raise st.conflict(endpoint.plural, endpoint.group, stored.name, MODIFIED)
-    return await _delete(api, request, endpoint, stored, obj, options)
+    if not endpoint.converts:
+        return await _delete(api, request, endpoint, stored, options)
+    # A deletion changes metadata alone: no other version is asked for to store it.
+    data, gone = await _delete(api, request, endpoint.as_stored(), stored, options)
+    return await answered(api, endpoint, data), gone
 
 
 def _attributes(
@@ -196,10 +201,10 @@ async def _delete(
     request: Request,
     endpoint: Endpoint,
     stored: Stored,
-    obj: Obj,
     options: DeleteOptions,
 ) -> tuple[bytes, bool]:
     """What follows from the decision, which was made on ``stored`` as it is in the store."""
+    obj = endpoint.load(stored.data)
     meta = obj["metadata"]
     if (
         endpoint.kind.default_policy == "Orphan"

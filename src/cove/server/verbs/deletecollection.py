@@ -32,4 +32,5 @@ async def deletecollection(api: Api, request: Request, endpoint: Endpoint) -> Re
         except StatusError as e:
             if e.code != 404:
                 raise
-    return list_body(api, request, endpoint, page.items, page.meta)
+    items = await endpoint.shown(api, page.items) if endpoint.converts else page.items
+    return list_body(api, request, endpoint, items, page.meta)

@@ -30,6 +30,8 @@ async def get(api: Api, request: Request, endpoint: Endpoint) -> Response:
         raise endpoint.not_found(info.name)
     if stored.revision > store.durable_revision:
         await store.durable(stored.revision)
+    if endpoint.converts:
+        (stored,) = await endpoint.shown(api, [stored])
     return object_response(api, request, endpoint, stored.data)
 
 

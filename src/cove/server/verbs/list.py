@@ -41,7 +41,8 @@ async def list_(api: Api, request: Request, endpoint: Endpoint) -> Response:
     store = api.store
     if store.revision > store.durable_revision:
         await store.durable(store.revision)
-    return list_body(api, request, endpoint, page.items, page.meta)
+    items = await endpoint.shown(api, page.items) if endpoint.converts else page.items
+    return list_body(api, request, endpoint, items, page.meta)
 
 
 def too_large(asked: int, current: int) -> StatusError:

@@ -8,6 +8,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-d
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import orjson
 
 from cove.kube import status as st
 from cove.kube.status import StatusError
+from cove.server.conversion import ConversionError
 from cove.server.negotiate import Accepted, accept
 from cove.server.options import ListOptions, list_options, parse_revision
 from cove.server.request import Request, Response
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from cove.server.endpoint import Endpoint
 
 __all__ = ["watch"]
+
+log = logging.getLogger("cove.server")
 
 BOOKMARK_INTERVAL = 60.0
 # Upstream's --min-request-timeout: a watch without a time-out of its own ends after this
@@ -81,6 +85,11 @@ async def _ended() -> AsyncIterator[bytes]:
         yield chunk
 
 
+# (type, object, the event it is of); without an object: the revision of the bookmark that ends
+# the initial events.
+Told = tuple[str, Stored | None, Event | None]
+
+
 class _Stream:
     """One open watch."""
 
@@ -118,8 +127,10 @@ class _Stream:
             yield _line("ERROR", orjson.dumps(e.body))
             return
         try:
+            if self.endpoint.converts:
+                backlog = await self._converted(backlog)
             if backlog:
-                for chunk in _chunks(backlog):
+                for chunk in _chunks([self._encode(*told) for told in backlog]):
                     yield chunk
             del backlog
             timeout = self.options.timeout
@@ -140,9 +151,10 @@ class _Stream:
                         yield self._bookmark(store.durable_revision)
                 if not await watcher.wait(min(end, bookmark) - now, clock):
                     continue
-                for chunk in _chunks(
-                    [line for event in watcher.drain() if (line := self._event(event))]
-                ):
+                news = [told for event in watcher.drain() if (told := self._event(event))]
+                if self.endpoint.converts:
+                    news = await self._converted(news)
+                for chunk in _chunks([self._encode(*told) for told in news]):
                     yield chunk
                 if watcher.closed:
                     if watcher.overrun:
@@ -151,10 +163,21 @@ class _Stream:
                             orjson.dumps(st.expired("too slow: the watch's queue overflowed").body),
                         )
                     return
+        except ConversionError as e:
+            # As upstream: an event that cannot be told is the end of the stream.
+            log.warning("a watch of %s ends: %s", self.endpoint.plural, e)
         finally:
             store.unsubscribe(storage, watcher)
 
-    def _open(self, watcher: Watcher) -> list[bytes]:
+    async def _converted(self, news: list[Told]) -> list[Told]:
+        """What there is to tell in the version that is watched; raises ConversionError."""
+        objects = await self.endpoint.shown(
+            self.api, [stored for _, stored, _ in news if stored is not None]
+        )
+        shown = iter(objects)
+        return [(t, s if s is None else next(shown), event) for t, s, event in news]
+
+    def _open(self, watcher: Watcher) -> list[Told]:
         """Subscribe, and what has to be sent before new events."""
         store, endpoint, options = self.api.store, self.endpoint, self.options
         asked = options.resource_version
@@ -165,14 +188,14 @@ class _Stream:
             initial = asked in ("", "0")
         if self.revision > store.revision:
             raise too_large(self.revision, store.revision)
-        lines: list[bytes] = []
+        lines: list[Told] = []
         if initial:
             namespace = self.namespace or None
             for stored in state.list(endpoint.storage, namespace):
                 if self._selects(stored):
-                    lines.append(self._encode("ADDED", stored, None))
+                    lines.append(("ADDED", stored, None))
             if options.initial_events and options.bookmarks:
-                lines.append(self._bookmark(current, initial_end=True))
+                lines.append((str(current), None, None))
         elif asked not in ("", "0"):
             try:
                 events = store.since(self.revision, endpoint.storage)
@@ -189,8 +212,8 @@ class _Stream:
             return False
         return self.test is None or self.test(stored)
 
-    def _event(self, event: Event) -> bytes | None:
-        """The line of an event, None if it does not concern this watch.
+    def _event(self, event: Event) -> Told | None:
+        """What an event is to this watch, None if it does not concern this watch.
 
         An object that starts or stops matching a selector is ADDED or DELETED to it.
         """
@@ -208,15 +231,17 @@ class _Stream:
                     type_ = "MODIFIED" if before else "ADDED"
                 elif before and previous is not None:
                     # Told in its last matching form, at the revision of the change.
-                    return self._encode("DELETED", _at(previous, event.revision), None)
+                    return "DELETED", _at(previous, event.revision), None
                 else:
                     return None
             elif not test(stored):
                 return None
-        return self._encode(type_, stored, event)
+        return type_, stored, event
 
-    def _encode(self, type_: str, stored: Stored, event: Event | None) -> bytes:
+    def _encode(self, type_: str, stored: Stored | None, event: Event | None) -> bytes:
         endpoint = self.endpoint
+        if stored is None:
+            return self._bookmark(int(type_), initial_end=True)
         transform = self.accepted.transform
         if not transform:
             if event is None:
