@@ -132,3 +132,35 @@ async def test_a_fork_of_the_past_is_the_cluster_as_it_was(cluster: EmbeddedClus
         async with cluster.fork(revision=0):
             pass
     assert caught.value.code == 410
+
+
+async def test_events_end_an_hour_after_they_were_last_written(cluster: EmbeddedCluster) -> None:
+    events = GVR("", "v1", "events")
+    about = {"kind": "ConfigMap", "name": "a", "namespace": "default", "apiVersion": "v1"}
+
+    async def write(name: str) -> None:
+        await cluster.client.create(
+            events,
+            {
+                "metadata": {"name": name, "namespace": "default"},
+                "involvedObject": about,
+                "reason": "Test",
+                "type": "Normal",
+            },
+        )
+
+    async def names() -> set[str]:
+        listed = (await cluster.client.list(events, "default")).items
+        return {e["metadata"]["name"] for e in listed if e.get("reason") == "Test"}
+
+    await write("once")
+    await write("again")
+    await cluster.clock.advance(1800)
+    now = cluster.api.timestamp()
+    await cluster.client.patch(events, "again", {"count": 2, "lastTimestamp": now}, "default")
+    await cluster.clock.advance(1700)
+    assert await names() == {"once", "again"}
+    await cluster.clock.advance(200)
+    assert await names() == {"again"}
+    await cluster.clock.advance(1800)
+    assert await names() == set()

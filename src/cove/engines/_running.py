@@ -9,13 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cove.client import Client, InProcessTransport, TravelClock
+from cove.client import Client, InProcessTransport, Tasks, TravelClock
 from cove.client.history import Version, history
 from cove.engines.credentials import ADMIN, subnet
 from cove.engines.home import Settings
 from cove.engines.snapshots import Snapshot
 from cove.kube import status as st
 from cove.kube.gvk import GVR
+from cove.server.expiry import EventExpiry
 from cove.server.history import past_path
 from cove.server.request import Request, User
 from cove.server.store import Expired
@@ -211,6 +212,8 @@ class Running:
 
     async def _run(self, settings: Settings, authority: bytes) -> None:
         """Start controllers and nodes; they end with the stack."""
+        tasks = await self._stack.enter_async_context(Tasks())
+        tasks.start("expiry of events", EventExpiry(self.api).run())
         from cove.controllers import Manager
         from cove.node import SimulatedNodes
 
