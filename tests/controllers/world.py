@@ -31,7 +31,15 @@ class World:
         """The collection's objects as soon as they fit; watched, not polled."""
         scope = (
             None
-            if gvr.resource in ("nodes", "namespaces", "persistentvolumes", "storageclasses")
+            if gvr.resource
+            in (
+                "nodes",
+                "namespaces",
+                "persistentvolumes",
+                "storageclasses",
+                "servicecidrs",
+                "validatingadmissionpolicies",
+            )
             else NAMESPACE
         )
         objects: dict[str, Doc] = {}

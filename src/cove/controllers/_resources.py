@@ -35,3 +35,8 @@ PRIORITY_CLASSES = GVR("scheduling.k8s.io", "v1", "priorityclasses")
 CUSTOM_RESOURCE_DEFINITIONS = GVR("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 CERTIFICATE_SIGNING_REQUESTS = GVR("certificates.k8s.io", "v1", "certificatesigningrequests")
 SUBJECT_ACCESS_REVIEWS = GVR("authorization.k8s.io", "v1", "subjectaccessreviews")
+IP_ADDRESSES = GVR("networking.k8s.io", "v1", "ipaddresses")
+SERVICE_CIDRS = GVR("networking.k8s.io", "v1", "servicecidrs")
+VALIDATING_ADMISSION_POLICIES = GVR(
+    "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies"
+)
