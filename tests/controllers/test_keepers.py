@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64decode, b64encode
 from datetime import timedelta
 from typing import Any
@@ -75,17 +76,18 @@ async def test_a_range_stays_as_long_as_addresses_need_it(api: EmbeddedCluster) 
         await world.client.create(
             IP_ADDRESSES, {"metadata": {"name": "10.7.0.9"}, "spec": {"parentRef": parent}}
         )
+        assert manager.informers is not None
+        seen = asyncio.Event()
+        manager.informers.informer(IP_ADDRESSES).add_handler(lambda *_, **__: seen.set())
+        await seen.wait()
         await world.client.delete(SERVICE_CIDRS, "more")
-        # Whether the address or the deletion is seen first: it is looked at again.
-        clock.advance(5)
-        await manager.idle()
-        clock.advance(6)
         held = await world.one(
             SERVICE_CIDRS,
             "more",
             lambda o: any(c["status"] == "False" for c in o["status"]["conditions"]),
         )
         assert held["status"]["conditions"][0]["reason"] == "Terminating"
+        clock.advance(15)
         await world.client.delete(IP_ADDRESSES, "10.7.0.9")
         await world.gone(SERVICE_CIDRS, "more")
 
