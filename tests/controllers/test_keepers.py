@@ -78,7 +78,12 @@ async def test_a_range_stays_as_long_as_addresses_need_it(api: EmbeddedCluster) 
         )
         assert manager.informers is not None
         seen = asyncio.Event()
-        manager.informers.informer(IP_ADDRESSES).add_handler(lambda *_, **__: seen.set())
+
+        def handle(old: Doc | None, new: Doc | None, *, initial: bool) -> None:
+            if new is not None and new["metadata"]["name"] == "10.7.0.9":
+                seen.set()
+
+        manager.informers.informer(IP_ADDRESSES).add_handler(handle)
         await seen.wait()
         await world.client.delete(SERVICE_CIDRS, "more")
         held = await world.one(
