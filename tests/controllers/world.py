@@ -38,6 +38,7 @@ class World:
                 "persistentvolumes",
                 "storageclasses",
                 "servicecidrs",
+                "customresourcedefinitions",
                 "validatingadmissionpolicies",
             )
             else NAMESPACE
