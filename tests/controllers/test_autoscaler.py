@@ -250,7 +250,6 @@ async def test_a_deployment_follows_its_cpu(api: EmbeddedCluster) -> None:
                 ),
             )
             (pod,) = (await api.client.list(PODS, NAMESPACE)).items
-            clock.advance(300)
             await api.client.create(
                 POD_METRICS,
                 {
