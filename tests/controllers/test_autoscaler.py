@@ -16,7 +16,6 @@ from cove.controllers._resources import (
     AUTOSCALERS,
     CUSTOM_RESOURCE_DEFINITIONS,
     DEPLOYMENTS,
-    EVENTS,
     PODS,
 )
 from cove.controllers.autoscaler._behavior import Memory, follow
@@ -274,10 +273,3 @@ async def test_a_deployment_follows_its_cpu(api: EmbeddedCluster) -> None:
                 }
             ]
             await world.one(DEPLOYMENTS, "d", lambda o: o["status"].get("readyReplicas") == 3)
-            events = await world.until(
-                EVENTS, lambda found: any(e["reason"] == "SuccessfulRescale" for e in found)
-            )
-            (event,) = [e for e in events if e["reason"] == "SuccessfulRescale"]
-            assert event["message"] == (
-                "New size: 3; reason: cpu resource utilization (percentage of request) above target"
-            )
