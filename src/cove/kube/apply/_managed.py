@@ -81,7 +81,10 @@ def decode_entries(documents: list[Mapping[str, Any]]) -> Managed:
         identity = identify(
             doc.get("manager") or "", operation, version, doc.get("subresource") or ""
         )
-        out[identity] = Entry(decode(doc.get("fieldsV1")), version, doc.get("time"), dict(doc))
+        fields = decode(doc.get("fieldsV1"))
+        # Written again where it says more than was understood.
+        same = fields == doc.get("fieldsV1")
+        out[identity] = Entry(fields, version, doc.get("time"), dict(doc) if same else None)
     return out
 
 

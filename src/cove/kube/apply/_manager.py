@@ -259,7 +259,7 @@ def apply(live: Obj | None, config: Obj, ctx: Context, *, force: bool = False) -
             "Incorrect version specified in apply patch. "
             f"Specified patch version: {version}, expected: {ctx.api_version}"
         )
-    if (config.get("metadata") or {}).get("managedFields") is not None:
+    if _told_metadata(config).get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
     wrong = type_errors(config, ctx.schema)
     if wrong:
@@ -291,8 +291,14 @@ def _apply_as_manager(live: Obj, config: Obj, ctx: Context, force: bool) -> Obj:
         return _apply(live, config, ctx, managed, True)
 
 
+def _told_metadata(obj: Obj) -> Obj:
+    """The metadata as far as it is one; a configuration may hold anything there."""
+    meta = obj.get("metadata")
+    return meta if isinstance(meta, dict) else {}
+
+
 def _describe(obj: Obj) -> str:
-    meta = obj.get("metadata") or {}
+    meta = _told_metadata(obj)
     group, _, version = (obj.get("apiVersion") or "").rpartition("/")
     return (
         f"{meta.get('namespace') or ''}/{meta.get('name') or ''}; "

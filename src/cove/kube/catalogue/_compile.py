@@ -101,7 +101,7 @@ def _int64(value: Any, _unknown: list[str]) -> Any:
 def _number(value: Any, _unknown: list[str]) -> Any:
     if value.__class__ is float:
         # Go writes a whole float64 without a fraction.
-        return int(value) if value.is_integer() and abs(value) < 1e21 else value
+        return int(value) if value.is_integer() and abs(value) < 2.0**63 else value
     if value.__class__ is not int:
         raise MismatchError
     return value

@@ -19,6 +19,7 @@ the nodes are what stays.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -73,6 +74,9 @@ def prefix(stem: str) -> str:
     return _PREFIXES.get(stem) or f"io.k8s.api.{stem}"
 
 
+_STEM = re.compile(r"[a-z0-9-]{1,100}\.[a-z0-9]{1,100}")
+
+
 def stem_of(group: str, version: str) -> str:
     """The package of a group and version: ``rbac.authorization.k8s.io``, v1 → ``rbac.v1``."""
     return f"{group.split('.', 1)[0] if group else 'core'}.{version}"
@@ -85,6 +89,8 @@ def leaf_name(letters: str) -> str:
 
 def definitions(stem: str) -> dict[str, Any]:
     """The parsed file of a package; empty where there is none."""
+    if not _STEM.fullmatch(stem):
+        return {}  # clients write versions into managedFields as they like
     try:
         raw = (DATA / "schemas" / f"{stem}.json").read_bytes()
     except FileNotFoundError:

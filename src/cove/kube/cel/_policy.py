@@ -145,8 +145,10 @@ class PolicyChecker:
     def declare(self, name: str, expression: str) -> str:
         """Make a variable known; returns what is wrong with its expression, "" if nothing."""
         problem, type = self._compile(expression, authorizer=True)
-        self._variables[name] = _DYN if type is None else _declared(type)
-        self._envs.clear()
+        if _IDENTIFIER.fullmatch(name):
+            # Whatever else is called so cannot be asked for.
+            self._variables[name] = _DYN if type is None else _declared(type)
+            self._envs.clear()
         return problem
 
     def check(self, expression: str, purpose: Purpose) -> str:
@@ -177,6 +179,7 @@ class PolicyChecker:
         return _compile(env, expression)
 
 
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+):")
 
 

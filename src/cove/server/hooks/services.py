@@ -21,7 +21,11 @@ from cove.kube import field_errors as fe
 from cove.kube import status as st
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds._kind import Obj
-from cove.kube.kinds.core.service import carry_over, normalize_cluster_ips
+from cove.kube.kinds.core.service import (
+    carry_over,
+    cluster_ip_problems,
+    normalize_cluster_ips,
+)
 from cove.server.registry import Finish, Hook
 
 if TYPE_CHECKING:
@@ -56,6 +60,8 @@ class ServiceHook(Hook):
         created: list[str] = []
         kept: set[str] = set()
         if spec.get("type", "ClusterIP") != "ExternalName":
+            if not all(map(_is_address, spec.get("clusterIPs", ()))):
+                raise _invalid(endpoint, obj["metadata"], cluster_ip_problems(spec, old))
             _families(api, endpoint, obj)
             created = self._addresses(api, endpoint, obj, before, dry_run)
             try:
@@ -245,6 +251,14 @@ def _families(api: Api, endpoint: Endpoint, obj: Obj) -> None:
         spec["ipFamilyPolicy"] = "SingleStack"
     if not families:
         spec["ipFamilies"] = [family]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return text == "None"
+    return True
 
 
 def _unavailable(api: Api, address: str) -> str:

@@ -239,7 +239,8 @@ def _apply_update(subject: Subject, name: str) -> Update:
         return applied(live)
 
     async def create() -> bytes:
-        uid = config["metadata"].get("uid")
+        metadata = config["metadata"]
+        uid = metadata.get("uid") if isinstance(metadata, dict) else None
         if uid:
             raise st.conflict(
                 endpoint.plural,

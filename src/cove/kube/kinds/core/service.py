@@ -582,6 +582,13 @@ def _traffic(errors: Errors, spec: Obj) -> None:
         errors.append(fe.not_supported("spec.trafficDistribution", distribution, supported))
 
 
+def cluster_ip_problems(spec: Obj, old: Obj | None) -> Errors:
+    """What is wrong with a Service's addresses and families in themselves."""
+    errors: Errors = []
+    _cluster_ips(errors, spec, old)
+    return errors
+
+
 def _cluster_ips(errors: Errors, spec: Obj, old: Obj | None) -> None:
     ip, ips = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
     path = "spec.clusterIPs"
