@@ -13,6 +13,7 @@ from cove.controllers._resources import (
     ENDPOINT_SLICES,
     ENDPOINTS,
     JOBS,
+    NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PODS,
     REPLICA_SETS,
@@ -196,3 +197,76 @@ async def test_a_cron_job_starts_jobs(running: World) -> None:
     await running.create(CRON_JOBS, "c", body)
     jobs = await running.until(JOBS, lambda found: len(found) >= 1)
     assert jobs[0]["metadata"]["ownerReferences"][0]["name"] == "c"
+
+
+async def test_a_stateful_set_replaces_several_at_a_time(running: World) -> None:
+    template = pod_template({"app": "s"})
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2, "partition": 1}}
+    body = {
+        "spec": {
+            "replicas": 4,
+            "serviceName": "s",
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": {"app": "s"}},
+            "template": template,
+            "updateStrategy": rolling,
+        }
+    }
+    await running.create(STATEFUL_SETS, "s", body)
+    await running.one(STATEFUL_SETS, "s", lambda o: o["status"].get("readyReplicas") == 4)
+    change = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "j"}]}}}}
+    await running.client.patch(STATEFUL_SETS, "s", change, NAMESPACE, type="strategic")
+    await running.one(
+        STATEFUL_SETS,
+        "s",
+        lambda o: o["status"].get("updatedReplicas") == 3 and o["status"].get("readyReplicas") == 4,
+    )
+    pods = (await running.client.list(PODS, NAMESPACE)).items
+    images = {p["metadata"]["name"]: p["spec"]["containers"][0]["image"] for p in pods}
+    assert images == {"s-0": "i", "s-1": "j", "s-2": "j", "s-3": "j"}
+
+
+async def test_a_job_of_another_controller_is_left_alone(running: World) -> None:
+    template = pod_template({}, restartPolicy="Never")
+    other = {"spec": {"template": template, "managedBy": "example.com/other"}}
+    await running.create(JOBS, "other", other)
+    await running.create(JOBS, "own", {"spec": {"template": template}})
+    await running.one(JOBS, "own", lambda o: o["status"].get("succeeded") == 1)
+    assert not (await running.client.get(JOBS, "other", NAMESPACE)).get("status")
+
+
+async def test_an_indexed_job_shrinks_with_its_completions(running: World) -> None:
+    template = pod_template({}, restartPolicy="Never")
+    template["metadata"]["annotations"] = {"cove.dev/simulate": "exit=0,after=3600s"}
+    indexed = {"completionMode": "Indexed", "completions": 4, "parallelism": 4}
+    await running.create(JOBS, "j", {"spec": {"template": template, **indexed}})
+    await running.one(JOBS, "j", lambda o: o["status"].get("active") == 4)
+    smaller = {"spec": {"completions": 2, "parallelism": 2}}
+    await running.client.patch(JOBS, "j", smaller, NAMESPACE)
+    await running.one(JOBS, "j", lambda o: o["status"].get("active") == 2)
+    pods = await running.until(
+        PODS, lambda found: sum("deletionTimestamp" not in p["metadata"] for p in found) == 2
+    )
+    key = "batch.kubernetes.io/job-completion-index"
+    assert sorted(p["metadata"]["annotations"][key] for p in pods) == ["0", "1"]
+
+
+async def test_a_service_says_whom_its_endpoints_are_best_for(running: World) -> None:
+    for number in "01":
+        zone = {"metadata": {"labels": {"topology.kubernetes.io/zone": f"z{number}"}}}
+        await running.client.patch(NODES, f"node-{number}", zone)
+    spec = {
+        "selector": {"app": "w"},
+        "ports": [{"port": 80}],
+        "trafficDistribution": "PreferSameZone",
+    }
+    await running.create(SERVICES, "w", {"spec": spec})
+    pod = pod_template({"app": "w"})
+    await running.create(PODS, "w", {"metadata": pod["metadata"], "spec": pod["spec"]})
+    slices = await running.until(
+        ENDPOINT_SLICES,
+        lambda found: any(e.get("hints") for s in found for e in s.get("endpoints") or ()),
+        labels="kubernetes.io/service-name=w",
+    )
+    (endpoint,) = [e for s in slices for e in s.get("endpoints") or ()]
+    assert endpoint["hints"] == {"forZones": [{"name": endpoint["zone"]}]}

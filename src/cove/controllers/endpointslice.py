@@ -179,4 +179,18 @@ def _endpoint(pod: Doc, service: Doc, node: Doc | None, address: str) -> Doc:
     hostname = hostname_of(pod, service)
     if hostname:
         endpoint["hostname"] = hostname
+    hints = _hints(service, zone, endpoint["nodeName"])
+    if hints:
+        endpoint["hints"] = hints
     return endpoint
+
+
+def _hints(service: Doc, zone: str, node: str) -> Doc:
+    """Whom the endpoint is best for, by the service's trafficDistribution."""
+    wish = service["spec"].get("trafficDistribution")
+    if wish not in ("PreferClose", "PreferSameZone", "PreferSameNode"):
+        return {}
+    hints: Doc = {"forZones": [{"name": zone}]} if zone else {}
+    if wish == "PreferSameNode":
+        hints["forNodes"] = [{"name": node}]
+    return hints

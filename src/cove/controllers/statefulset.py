@@ -369,7 +369,11 @@ class _Sync:
         strategy = self.spec.get("updateStrategy") or {}
         if strategy.get("type", "RollingUpdate") != "RollingUpdate":
             return
-        least = self.start + int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+        rolling = strategy.get("rollingUpdate") or {}
+        least = self.start + int(rolling.get("partition") or 0)
+        if rolling.get("maxUnavailable") is not None:
+            await self._update_several(slots, least, rolling["maxUnavailable"])
+            return
         for ordinal in sorted(slots, reverse=True):
             if ordinal < least:
                 return
@@ -380,6 +384,27 @@ class _Sync:
                 return
             if not self._available(pod):
                 return
+
+    async def _update_several(self, slots: dict[int, Doc], least: int, at_most: int | str) -> None:
+        """Replace old pods from the last on while no more than that many are unavailable.
+
+        One that is unavailable already costs nothing: it goes in any case.
+        """
+        if isinstance(at_most, str):
+            at_most = int(at_most.rstrip("%")) * self.replicas // 100
+        left = max(at_most, 1)
+        left -= sum(1 for pod in slots.values() if not self._available(pod))
+        for ordinal in sorted(slots, reverse=True):
+            if ordinal < least:
+                return
+            pod = slots[ordinal]
+            if _revision(pod) == self.update_name or "deletionTimestamp" in pod["metadata"]:
+                continue
+            if self._available(pod):
+                if left <= 0:
+                    continue
+                left -= 1
+            await self._delete(pod)
 
     # -- claims
 

@@ -22,6 +22,10 @@ __all__ = ["JobController"]
 Doc = dict[str, Any]
 
 
+# spec.managedBy of Jobs that are not somebody else's.
+MANAGER = "kubernetes.io/job-controller"
+
+
 class JobController(Controller):
     """Keys are Jobs."""
 
@@ -61,4 +65,6 @@ class JobController(Controller):
         if job is None:
             self.expectations.forget(key)
             return
+        if job["spec"].get("managedBy", MANAGER) != MANAGER:
+            return  # another controller's
         await Sync(self, key, job).run()

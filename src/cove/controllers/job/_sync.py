@@ -96,8 +96,8 @@ class Sync(Verdict):
             failed = len(self.failed_indexes or ())
             wanted = min(self.completions - succeeded - failed, self.parallelism)
         wanted = max(wanted, 0)
-        if active > wanted:
-            surplus = sorted(self.active, key=lambda p: deletion_rank(p, 0))[: active - wanted]
+        surplus = self._surplus(active - wanted)
+        if surplus:
             await self._delete(surplus)
             gone = {p["metadata"]["uid"] for p in surplus}
             self.active = [p for p in self.active if p["metadata"]["uid"] not in gone]
@@ -113,6 +113,23 @@ class Sync(Verdict):
             self.c.queue.add_after(self.key, delay)
             return
         await self._create(missing)
+
+    def _surplus(self, many: int) -> list[Doc]:
+        """The pods to remove: those whose index is another's or out of range, then ``many``."""
+        ranked = sorted(self.active, key=lambda p: deletion_rank(p, 0))
+        if not self.indexed:
+            return ranked[: max(many, 0)]
+        surplus: list[Doc] = []
+        rest: list[Doc] = []
+        taken: set[int] = set()
+        for pod in reversed(ranked):  # of several with an index the best one stays
+            index = index_of(pod)
+            if index in taken or not 0 <= index < (self.completions or 0):
+                surplus.append(pod)
+            else:
+                taken.add(index)
+                rest.append(pod)
+        return surplus + list(reversed(rest))[: max(many - len(surplus), 0)]
 
     def _backoff(self) -> float:
         """Seconds until the next pod may be made, given the failures since the last success."""
