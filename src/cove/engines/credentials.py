@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cove.engines.home import ClusterFolder
 from cove.kube.status import CoveError
-from cove.pki import Credentials, Pair
+from cove.pki import Credentials, FrontProxy, Pair
 
 if TYPE_CHECKING:
     from cove.pki.authority import Authority
@@ -79,13 +79,15 @@ def issue(authority: Authority, service_subnet: str) -> Credentials:
 
 def credentials_to_json(credentials: Credentials) -> bytes:
     """For handing over to the process that serves."""
-    authority, server, admin = credentials
-    return json.dumps([part.decode() for part in (authority, *server, *admin)]).encode()
+    authority, server, admin, (proxies, proxy) = credentials
+    parts = (authority, *server, *admin, proxies, *proxy)
+    return json.dumps([part.decode() for part in parts]).encode()
 
 
 def credentials_from_json(data: bytes) -> Credentials | None:
     """What was handed over; None for :data:`NO_CREDENTIALS`."""
     if data == NO_CREDENTIALS:
         return None
-    authority, *pairs = (part.encode() for part in json.loads(data))
-    return Credentials(authority, Pair(pairs[0], pairs[1]), Pair(pairs[2], pairs[3]))
+    authority, *rest = (part.encode() for part in json.loads(data))
+    server, admin, proxy = Pair(*rest[:2]), Pair(*rest[2:4]), Pair(*rest[5:])
+    return Credentials(authority, server, admin, FrontProxy(rest[4], proxy))

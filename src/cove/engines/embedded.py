@@ -19,6 +19,7 @@ from cove.engines.home import HISTORY, HISTORY_MIB, ClusterFolder, Settings
 from cove.engines.kubeconfig import admin_kubeconfig
 from cove.pki import Credentials, server_context
 from cove.server import Config, make_api
+from cove.server.aggregation import Availability, publish
 from cove.server.bootstrap import bootstrap
 from cove.server.faults import EVERYBODY
 from cove.server.http import HttpServer, PortTakenError
@@ -82,6 +83,7 @@ class Fork(Running):
         self._stack.callback(self.api.store.disconnect)
         self._stack.callback(forks.pop, self.id, None)
         try:
+            await self._stack.enter_async_context(Availability(self.api))
             if self._controllers:
                 await self._run(self._cluster.settings, self._cluster.credentials.authority)
         except BaseException:
@@ -161,13 +163,16 @@ class EmbeddedCluster(Running):
         api = make_api(store, config, keys=keys)
         # After the server: what it serves may wait for an answer.
         self._stack.push_async_callback(api.outgoing.aclose)
+        api.outgoing.identity = self.credentials.front_proxy.client
         self._take(api)
         if self.folder is not None:
             api.extra["snapshots"] = snapshots.serve(self, self.folder)
         bootstrap(api, storage_class=settings.nodes > 0)
+        publish(api, self.credentials.authority, self.credentials.front_proxy.authority)
         tls = server_context(self.credentials.authority, self.credentials.server)
         await self._listen(api, tls)
         api.server_address = f"{HOST}:{self.server.port}"
+        await self._stack.enter_async_context(Availability(api))
         if self._controllers:
             await self._run(settings, self.credentials.authority)
 

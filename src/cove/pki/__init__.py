@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Credentials", "Pair", "server_context"]
+__all__ = ["Credentials", "FrontProxy", "Pair", "server_context"]
 
 
 class Pair(NamedTuple):
@@ -21,12 +21,23 @@ class Pair(NamedTuple):
     key: bytes
 
 
+class FrontProxy(NamedTuple):
+    """What requests are handed on with to extension servers.
+
+    An authority of its own: nobody else's certificate may say who asks.
+    """
+
+    authority: bytes
+    client: Pair
+
+
 class Credentials(NamedTuple):
-    """The authority's certificate, the server's pair and the administrator's pair."""
+    """The authority's certificate, the server's pair, the administrator's, the front proxy's."""
 
     authority: bytes
     server: Pair
     admin: Pair
+    front_proxy: FrontProxy
 
 
 def server_context(authority: bytes, pair: Pair) -> ssl.SSLContext:

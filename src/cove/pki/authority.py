@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cove.pki import Credentials, Pair
+from cove.pki import Credentials, FrontProxy, Pair
 from cove.pki.requests import parsed
 
 __all__ = ["Authority", "UsageError"]
 
+# Whom extension servers believe, as kubeadm names it.
+FRONT_PROXY = "front-proxy-client"
 CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=365)
 # Clocks of containers and virtual machines lag a little.
@@ -136,7 +138,13 @@ class Authority:
 
     def credentials(self, names: Iterable[str], admin: str, groups: Iterable[str]) -> Credentials:
         """What a server reached by ``names`` and its administrator start with."""
-        return Credentials(self.certificate, self.server(names), self.client(admin, groups))
+        proxies = Authority.new("front-proxy-ca")
+        return Credentials(
+            self.certificate,
+            self.server(names),
+            self.client(admin, groups),
+            FrontProxy(proxies.certificate, proxies.client(FRONT_PROXY)),
+        )
 
     def client(self, name: str, groups: Iterable[str] = ()) -> Pair:
         """A client certificate: the user's name and groups."""

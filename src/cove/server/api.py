@@ -20,6 +20,7 @@ from cove.client.clock import Clock, SystemClock
 from cove.kube import status as st
 from cove.kube.status import StatusError
 from cove.kube.times import format_time
+from cove.server.aggregation import Remotes, proxy
 from cove.server.endpoint import Endpoint
 from cove.server.faults import Faults
 from cove.server.negotiate import status_media
@@ -83,6 +84,7 @@ class Api:
         self.admission = admission
         # Calls to webhooks and extension servers; closed by whoever made this.
         self.outgoing = outgoing or Outgoing((config.pod_subnet, config.service_subnet))
+        self.remotes = Remotes()
         self.faults = Faults(store)
         store.clock = config.clock
         # What its owner adds to the paths below /cove/, by their first part.
@@ -137,7 +139,10 @@ class Api:
             user = request.user
             if not user.in_group("system:masters"):
                 identity.authorize(self, user, request)
-            if info.is_resource:
+            remote = self.remotes.find(self, request.path)
+            if remote is not None:
+                response = await proxy(self, request, remote)
+            elif info.is_resource:
                 endpoint = self.registry.find(self, info, request.path)
                 if isinstance(endpoint, Response):
                     return endpoint

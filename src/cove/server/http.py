@@ -171,6 +171,8 @@ class HttpServer:
             # The owner's boundary: what nobody expected is logged whole and told in brief.
             log.exception("%s %s failed", raw.method, raw.rel_url)
             response = api.error(request, st.internal_error(f"{type(e).__name__}: {e}"))
+        if response.taken is not None:
+            return response.taken  # type: ignore[no-any-return]  # the request's upgrade made it
         if response.stream is not None:
             return await _stream(response, raw)
         if len(response.body) > LARGE:

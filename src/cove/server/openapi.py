@@ -47,7 +47,13 @@ def respond(api: Api, request: Request, parts: list[str]) -> Response:
     if parts[1] == "v2":
         return _v2(request, kinds) if not rest else _missing()
     if not rest:
-        body = orjson.dumps(openapi.v3_index(kinds))
+        index = openapi.v3_index(kinds)
+        for remote in api.remotes.at(api).values():
+            if remote.known.openapi:
+                index["paths"][remote.path.lstrip("/")] = {
+                    "serverRelativeURL": remote.known.openapi
+                }
+        body = orjson.dumps(index)
         return Response(200, body, "text/plain; charset=utf-8")
     if rest[0] == "api" and len(rest) == 2:
         group, version = "", rest[1]

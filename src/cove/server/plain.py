@@ -13,6 +13,7 @@ from cove.kube import catalogue
 from cove.kube.catalogue import discovery
 from cove.kube.status import StatusError
 from cove.kube.version import KUBERNETES, MAJOR, MINOR
+from cove.server.aggregation import extended, proxy
 from cove.server.api import encode
 from cove.server.history import history, past
 from cove.server.negotiate import accept_plain
@@ -79,6 +80,9 @@ async def plain(api: Api, request: Request) -> Response:
     if handler is not None:
         return await handler(api, request)
     if head == "openapi" and len(parts) > 1 and parts[1] in ("v2", "v3"):
+        remote = api.remotes.find(api, "/" + "/".join(parts[2:])) if len(parts) > 3 else None
+        if remote is not None and parts[1] == "v3":
+            return await proxy(api, request, remote)
         return _openapi(api, request, parts)
     return page_not_found()
 
@@ -178,9 +182,9 @@ def _paths(api: Api) -> list[str]:
     for group in groups:
         paths.append(f"/apis/{group}")
         paths += [f"/apis/{group}/{v}" for v in catalogue.versions(group)]
-    for group, versions in api.registry.custom.groups(api).items():
-        paths.append(f"/apis/{group}")
-        paths += [f"/apis/{group}/{v}" for v in versions]
+    for extra in extended(api, api.registry.custom.discovery(api)):
+        paths.append(f"/apis/{extra.name}")
+        paths += [f"/apis/{extra.name}/{v.version}" for v in extra.versions]
     paths += ["/healthz", "/livez", "/readyz", "/metrics", "/openapi/v2", "/openapi/v3"]
     paths += ["/openid/v1/jwks", "/version"]
     return sorted(paths)
@@ -211,7 +215,7 @@ def _aggregated(header: str) -> bool:
 
 
 def _discovery(api: Api, request: Request, parts: list[str]) -> Response:
-    extra = api.registry.custom.discovery(api)
+    extra = extended(api, api.registry.custom.discovery(api))
     header = request.headers.get("Accept") or ""
     root = len(parts) == 1
     if root:

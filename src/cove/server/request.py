@@ -169,7 +169,7 @@ class Request:
 class Response:
     """An answer: either ``body`` or ``stream`` (chunks, sent as they come)."""
 
-    __slots__ = ("body", "content_type", "headers", "status", "stream")
+    __slots__ = ("body", "content_type", "headers", "status", "stream", "taken")
 
     def __init__(
         self,
@@ -178,12 +178,15 @@ class Response:
         content_type: str = "application/json",
         headers: list[tuple[str, str]] | None = None,
         stream: AsyncIterator[bytes] | None = None,
+        taken: Any = None,
     ) -> None:
         self.status = status
         self.body = body
         self.content_type = content_type
         self.headers: list[tuple[str, str]] = headers or []
         self.stream = stream
+        # The front's own response where a handler took the connection over: all is said.
+        self.taken = taken
 
 
 def json_response(doc: Any, status: int = 200) -> Response:

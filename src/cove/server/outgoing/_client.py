@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientResponse, ClientSession
 
+    from cove.pki import Pair
     from cove.server.api import Api
 
 __all__ = ["Answer", "Claims", "Outgoing"]
@@ -62,6 +63,8 @@ class Outgoing:
 
     def __init__(self, simulated: Sequence[IPv4Network | IPv6Network] = ()) -> None:
         self.claimed: Claims = nobody
+        # What extension servers know this one by; None: nothing.
+        self.identity: Pair | None = None
         self._simulated = tuple(simulated)
         self._session: ClientSession | None = None
         self._contexts: dict[Trust, ssl.SSLContext] = {}
@@ -127,6 +130,35 @@ class Outgoing:
         if not self.reachable(str(address[0])):
             raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
         return socket.socket(family, kind, protocol)
+
+    async def open(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Sequence[tuple[str, str]],
+        trust: Trust,
+        body: bytes = b"",
+    ) -> ClientResponse:
+        """An answer as it begins, not redirected; close it.  Raises :class:`CallError`."""
+        from multidict import CIMultiDict
+        from yarl import URL
+
+        try:
+            return await self.session().request(
+                method,
+                URL(url, encoded=True),
+                data=body or None,
+                headers=CIMultiDict(headers),
+                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+                ssl=self.context(trust),
+                server_hostname=trust.server_name or None,
+                allow_redirects=False,
+            )
+        except TimeoutError:
+            raise
+        except Exception as e:
+            raise CallError(reason(e, _host_of(url), trust.server_name)) from e
 
     async def post(
         self, api: Api, target: Target, body: bytes, *, timeout: float, query: str = ""

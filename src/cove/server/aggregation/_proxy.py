@@ -1,0 +1,153 @@
+"""A request handed on to an extension server, as its front proxy.
+
+The server is told who asks in headers, which it believes because of the certificate it is
+asked with.  Answers are streamed through: watches last as long as both ends want.
+
+Source: ``handler_proxy.go`` of kube-aggregator, ``transport.SetAuthProxyHeaders`` of client-go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from cove.server.aggregation._remote import Remote
+from cove.server.outgoing import CallError, ResolveError
+from cove.server.request import Request, Response, User
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+    from cove.server.api import Api
+
+__all__ = ["caller", "proxy", "url_of"]
+
+log = logging.getLogger("cove.server.aggregation")
+
+TEXT = "text/plain; charset=utf-8"
+# Discovery has to be quick; seconds.
+DISCOVERY_TIMEOUT = 5.0
+PIECE = 64 * 1024
+_HOP_BY_HOP = frozenset(
+    (
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+# Said anew, or for this server alone.
+_OWN = frozenset(("authorization", "host", "content-length", "expect"))
+_OWN_PREFIXES = ("x-remote-", "impersonate-")
+# The front writes these itself.
+_ANSWERED = frozenset(("content-type", "content-length", "audit-id", "cache-control", "date"))
+
+
+def caller(user: User) -> list[tuple[str, str]]:
+    """The headers that say who asks."""
+    headers = [("X-Remote-User", user.name)]
+    if user.uid:
+        headers.append(("X-Remote-Uid", user.uid))
+    headers += [("X-Remote-Group", group) for group in user.groups]
+    for key, values in user.extra.items():
+        name = "X-Remote-Extra-" + quote(key, safe="!#$&'*+.^_`|~-")
+        headers += [(name, value) for value in values]
+    return headers
+
+
+def url_of(api: Api, remote: Remote, path: str, query: str = "") -> str:
+    """A path at one of the server's endpoints; raises ResolveError."""
+    host, port = api.outgoing.resolve(api, remote.service)
+    shown = f"[{host}]" if ":" in host else host
+    return f"https://{shown}:{port}{path}" + (f"?{query}" if query else "")
+
+
+async def proxy(api: Api, request: Request, remote: Remote, path: str = "") -> Response:
+    """The extension server's answer; 503 if there is none.
+
+    ``path`` "" means the request's own.
+    """
+    if not remote.available:
+        return _unavailable("service unavailable")
+    path = path or request.path
+    try:
+        url = url_of(api, remote, path, request.query_string)
+    except ResolveError as error:
+        log.warning("error resolving %s/%s: %s", *remote.service[:2], error)
+        return _unavailable("service unavailable")
+    if request.headers.get("Upgrade"):
+        from cove.server.aggregation._upgrade import upgrade
+
+        return await upgrade(api, request, remote, url, _headers(request))
+    timeout = DISCOVERY_TIMEOUT if path.strip("/").count("/") == 2 else None
+    try:
+        async with asyncio.timeout(timeout):
+            response = await api.outgoing.open(
+                request.method,
+                url,
+                headers=_headers(request),
+                body=request.body,
+                trust=remote.trust(api.outgoing.identity),
+            )
+            return await _answer(response)
+    except CallError as error:
+        return _unavailable(str(error))
+    except TimeoutError:
+        return _unavailable("context deadline exceeded")
+
+
+def _unavailable(why: str) -> Response:
+    return Response(503, f"{why}\n".encode(), TEXT, [("X-Content-Type-Options", "nosniff")])
+
+
+def _headers(request: Request) -> list[tuple[str, str]]:
+    dropped = {
+        name.strip().lower() for name in (request.headers.get("Connection") or "").split(",")
+    }
+    headers = [
+        (name, value)
+        for name, value in request.headers.items()
+        if (low := name.lower()) not in _HOP_BY_HOP
+        and low not in _OWN
+        and low not in dropped
+        and not low.startswith(_OWN_PREFIXES)
+    ]
+    return headers + caller(request.user)
+
+
+async def _answer(response: ClientResponse) -> Response:
+    if 300 <= response.status <= 399 and response.headers.get("Location"):
+        response.close()
+        why = b"the backend attempted to redirect this request, which is not permitted"
+        return Response(502, why, TEXT)
+    headers = [
+        (name, value)
+        for name, value in response.headers.items()
+        if name.lower() not in _ANSWERED and name.lower() not in _HOP_BY_HOP
+    ]
+    kind = response.headers.get("Content-Type", "")
+    if response.content_length is not None:
+        body = await response.read()
+        return Response(response.status, body, kind, headers)
+    return Response(response.status, content_type=kind, headers=headers, stream=_stream(response))
+
+
+async def _stream(response: ClientResponse) -> AsyncIterator[bytes]:
+    import aiohttp
+
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except aiohttp.ClientError as error:
+        # What was begun cannot be taken back: the connection ends as the other one did.
+        raise ConnectionResetError(str(error)) from error
+    finally:
+        response.close()
