@@ -9,7 +9,9 @@ from __future__ import annotations
 from cove.server.admission import build
 from cove.server.api import Api, Config
 from cove.server.custom import CRDS, CustomResources
+from cove.server.flowcontrol import LEVELS, SCHEMAS
 from cove.server.hooks.crds import CrdHook, InstanceHook
+from cove.server.hooks.flowschemas import FlowSchemaHook, PriorityLevelHook
 from cove.server.hooks.services import ServiceHook
 from cove.server.identity import Identity, TokenKeys
 from cove.server.plain import plain
@@ -40,7 +42,13 @@ def make_api(
             subresources=SUBRESOURCES,
             specials=SPECIALS,
             plain=plain,
-            hooks={"services": ServiceHook(), CRDS: CrdHook(), "*": InstanceHook()},
+            hooks={
+                "services": ServiceHook(),
+                CRDS: CrdHook(),
+                "*": InstanceHook(),
+                SCHEMAS: FlowSchemaHook(),
+                LEVELS: PriorityLevelHook(),
+            },
             custom=CustomResources(),
         ),
         identity=Identity(keys or TokenKeys(issuer=config.issuer), tokens),

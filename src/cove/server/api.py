@@ -23,6 +23,7 @@ from cove.kube.times import format_time
 from cove.server.aggregation import Remotes, proxy
 from cove.server.endpoint import Endpoint
 from cove.server.faults import Faults
+from cove.server.flowcontrol import flow_headers
 from cove.server.negotiate import status_media
 from cove.server.outgoing import Outgoing
 from cove.server.request import Request, Response, parse_info
@@ -155,6 +156,8 @@ class Api:
                 response = faults.after(struck, request, response)
         except StatusError as e:
             response = self.error(request, e)
+        if request.upgrade is not None and request.info.subresource not in _LONG:
+            response.headers += flow_headers(self, request)
         if request.warnings:
             for text in request.warnings:
                 response.headers.append(("Warning", f"299 - {_quote(text)}"))
@@ -169,6 +172,10 @@ class Api:
         if retry:
             response.headers.append(("Retry-After", str(retry)))
         return response
+
+
+# Upstream classifies no connection that lasts, but for watches.
+_LONG = frozenset(("attach", "exec", "log", "portforward", "proxy"))
 
 
 def _quote(text: str) -> str:

@@ -107,6 +107,9 @@ def bootstrap(api: Api, *, storage_class: bool = False) -> None:
         storage = f"{plural}.{group}" if group else plural
         if state.get(storage, meta.get("namespace", ""), meta["name"]) is None:
             seed(api, group, version, plural, doc)
+    from cove.server.hooks.flowschemas import settle_all
+
+    settle_all(api)
     _kubernetes_service(api)
 
 
