@@ -309,8 +309,9 @@ async def main(arguments: argparse.Namespace) -> None:
         cove("reset", "--yes", "--name", "bench")
     print("\ncove, in memory, ten simulated nodes")
     kubeconfig, pid = started("bench", "--in-memory", "--nodes", "10")
+    text = kubeconfig.read_text()
     try:
-        await deployments(kubeconfig)
+        await deployments(text)
     finally:
         cove("reset", "--yes", "--name", "bench")
     print()

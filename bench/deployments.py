@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -37,9 +36,9 @@ def deployment(i: int) -> dict[str, Any]:
     }
 
 
-async def deployments(path: Path, count: int = 1000, clients: int = 8) -> None:
-    """Print the seconds it took; the nodes have to have room for ``count`` pods."""
-    connection = kubeconfig.load(yaml.safe_load(path.read_text()))
+async def deployments(config: str, count: int = 1000, clients: int = 8) -> None:
+    """Print the seconds it took; ``config`` is a kubeconfig, the nodes have to have room for ``count`` pods."""
+    connection = kubeconfig.load(yaml.safe_load(config))
     async with Client.connect(connection) as client:
         listed = await client.list(DEPLOYMENTS, NAMESPACE)
         ready: set[str] = set()

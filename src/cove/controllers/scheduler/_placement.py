@@ -25,7 +25,7 @@ from cove.controllers.scheduler._terms import LabelsOf
 from cove.controllers.scheduler._volumes import PodVolumes
 from cove.kube.labels import Selector
 
-__all__ = ["Placement", "UnschedulableError"]
+__all__ = ["EXACT", "Placement", "UnschedulableError"]
 
 Doc = dict[str, Any]
 
@@ -182,12 +182,12 @@ class Placement:
 
         ``defaults`` are the spread constraints of pods without any.
         """
-        nodes = self.known
-        if len(nodes) > EXACT and volumes is None and not self.nominated:
+        if len(self.nodes) > EXACT and volumes is None and not self.nominated:
             if not (pod.ports or pod.anti_affinity or self._anti or _looks_at_pods(spec)):
                 name = self._by_class(pod, spec)
                 if name:
                     return name
+        nodes = self.known
         cycle = self.cycle(pod, spec, volumes, nodes)
         feasible, verdicts = cycle.feasible(nodes)
         if not feasible:

@@ -32,7 +32,7 @@ from cove.controllers._resources import (
 from cove.controllers.scheduler._binding import BindingError, VolumeBinding, bind
 from cove.controllers.scheduler._defaults import Defaults
 from cove.controllers.scheduler._nodes import PodInfo
-from cove.controllers.scheduler._placement import Placement, UnschedulableError
+from cove.controllers.scheduler._placement import EXACT, Placement, UnschedulableError
 from cove.controllers.scheduler._queue import SchedulingQueue
 from cove.controllers.scheduler._room import MakeRoom, Room
 from cove.controllers.scheduler._volumes import ClaimsError, Decision, PodVolumes, Volumes
@@ -267,7 +267,9 @@ class Scheduler(Controller):
             except ClaimsError as e:
                 total = len(self.placement.known)
                 raise UnschedulableError(total, {}, whole=str(e), plugin="VolumeBinding") from None
-            defaults = () if len(self.placement.nodes) < 2 else self._defaults.of(pod)
+            # One node has no rival, and many are not all compared.
+            compared = 1 < len(self.placement.nodes) <= EXACT
+            defaults = self._defaults.of(pod) if compared else ()
             node = self.placement.place(info, pod["spec"], volumes=volumes, defaults=defaults)
         except UnschedulableError as e:
             self.waiting.unschedulable(key, e.plugins)
