@@ -151,7 +151,7 @@ class Api:
                     raise st.request_entity_too_large(BODY_LIMIT)
                 response = await self.registry.dispatch(self, request, endpoint)
             else:
-                response = await self.registry.plain(self, request)
+                response = await self.registry.path(self, request)
             if struck:
                 response = faults.after(struck, request, response)
         except StatusError as e:

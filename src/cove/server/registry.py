@@ -185,6 +185,15 @@ class Registry:
                 # The verbs ask before; this is for what seldom reads another version.
                 await needed.resolve(api)
 
+    async def path(self, api: Api, request: Request) -> Response:
+        """Answer a path that is not a resource."""
+        while True:
+            try:
+                return await self.plain(api, request)
+            except ConversionNeeded as needed:
+                # The history of a custom resource in a version that has to be asked for.
+                await needed.resolve(api)
+
     async def _dispatch(self, api: Api, request: Request, endpoint: Endpoint) -> Response:
         info = request.info
         if endpoint.warning:

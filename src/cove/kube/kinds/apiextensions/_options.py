@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cove.kube.kinds._kind import Obj
+from cove.kube.kinds.apiextensions._bundle import bundle_fault
 from cove.kube.kinds.apiextensions._warnings import every_schema, schemas_of
 from cove.kube.structural import normalize, parse, same, validate_structural
 
@@ -23,6 +24,7 @@ class Options:
     """
 
     __slots__ = (
+        "check_bundle",
         "given_versions",
         "immutable_names",
         "many_selectable",
@@ -38,6 +40,9 @@ class Options:
     )
 
     def __init__(self) -> None:
+        # Whether the authority of a conversion webhook has to be one: once a CRD is
+        # established, unless it was none before.
+        self.check_bundle = False
         self.given_versions = True
         self.immutable_names = False
         self.many_selectable: frozenset[str] = frozenset()
@@ -69,6 +74,8 @@ class Options:
         options.immutable_names = any(
             c.get("type") == "Established" and c.get("status") == "True" for c in conditions
         )
+        client = ((before.get("conversion") or {}).get("webhook") or {}).get("clientConfig") or {}
+        options.check_bundle = options.immutable_names and not bundle_fault(client.get("caBundle"))
         reviews = ((before.get("conversion") or {}).get("webhook") or {}).get(
             "conversionReviewVersions"
         )

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from cove.kube import field_errors as fe
 from cove.kube.field_errors import FieldError
 from cove.kube.kinds._kind import Obj
+from cove.kube.kinds.apiextensions._bundle import bundle_fault
 from cove.kube.kinds.apiextensions._internal import go_invalid, go_versions, internal
 from cove.kube.kinds.apiextensions._options import Options
 from cove.kube.kinds.apiextensions._schema import validate_schema
@@ -368,6 +369,8 @@ def _conversion(spec: Document, options: Options, errors: Errors) -> None:
             _webhook_url(url, f"{field}.url", errors)
         else:
             _webhook_service(service, f"{field}.service", errors)
+        if options.check_bundle and (fault := bundle_fault(client.get("caBundle"))):
+            errors.append(FieldError("FieldValueInvalid", f"{field}.caBundle", fault))
     _review_versions(reviews, options, f"{path}.conversionReviewVersions", errors)
 
 

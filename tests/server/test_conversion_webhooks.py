@@ -486,3 +486,32 @@ async def test_admission_is_shown_the_version_it_asks_for(api: EmbeddedCluster) 
 
     assert seen[0]["apiVersion"] == f"{GROUP}/v2"
     assert seen[0]["spec"] == {"words": "hello"}
+
+
+async def test_an_established_definition_takes_no_authority_that_is_none(
+    api: EmbeddedCluster,
+) -> None:
+    async with webhook(converting) as asked:
+        await define(api, asked)
+        client = {"clientConfig": {**asked.client_config, "caBundle": "Cg=="}}
+        spec = {"spec": {"conversion": {"webhook": client}}}
+
+        with pytest.raises(StatusError) as e:
+            await api.client.patch(CRDS, f"foos.{GROUP}", spec)
+
+    assert e.value.code == 422
+    assert (
+        "spec.conversion.webhookClientConfig.caBundle: Invalid value: []byte{0xa}: unable to load "
+        "root certificates: unable to parse bytes as PEM block" in e.value.message
+    )
+
+
+async def test_the_history_of_an_object_in_another_version(api: EmbeddedCluster) -> None:
+    async with webhook(converting) as asked:
+        await define(api, asked)
+        await api.client.create(V1, old(), "default")
+        await api.client.patch(V1, "f", {"spec": {"text": "bye"}}, "default")
+
+        versions = await api.history(V2, name="f", namespace="default")
+
+    assert [v.object["spec"] for v in versions] == [{"words": "hello"}, {"words": "bye"}]
