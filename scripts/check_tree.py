@@ -1,4 +1,5 @@
-"""What may not be in the tree: paths of a machine, addresses of package registries, secrets.
+"""What may not be in the tree: paths of a machine, addresses of package registries, secrets,
+and two test files of one name, which pytest cannot collect together.
 
 Run by ``make lint`` over the files git knows.
 """
@@ -28,8 +29,14 @@ def main() -> int:
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     found = 0
+    tests: dict[str, str] = {}
     for name in filter(None, listed.split("\0")):
         path = ROOT / name
+        if path.name.startswith("test_") and path.is_file():
+            other = tests.setdefault(path.name, name)
+            if other != name:
+                print(f"{name}: a test file is called so already: {other}")
+                found += 1
         if path.suffix in _SKIPPED or not path.is_file():
             continue
         text = path.read_text(errors="replace")
