@@ -515,3 +515,21 @@ async def test_the_history_of_an_object_in_another_version(api: EmbeddedCluster)
         versions = await api.history(V2, name="f", namespace="default")
 
     assert [v.object["spec"] for v in versions] == [{"words": "hello"}, {"words": "bye"}]
+
+
+async def test_selectors_are_about_the_version_that_is_listed(api: EmbeddedCluster) -> None:
+    async with webhook(converting) as asked:
+        await define(
+            api,
+            asked,
+            version("v1", "text", storage=True, selectableFields=[{"jsonPath": ".spec.text"}]),
+            version("v2", "words", selectableFields=[{"jsonPath": ".spec.words"}]),
+        )
+        await api.client.create(V1, old("a", "one"), "default")
+        await api.client.create(V2, new("b", "two"), "default")
+
+        by_words = await api.client.list(V2, "default", field_selector="spec.words=one")
+        by_text = await api.client.list(V1, "default", field_selector="spec.text=two")
+
+    assert [o["metadata"]["name"] for o in by_words.items] == ["a"]
+    assert [o["metadata"]["name"] for o in by_text.items] == ["b"]

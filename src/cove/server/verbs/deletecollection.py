@@ -9,7 +9,7 @@ from cove.server.options import list_options
 from cove.server.request import Request, Response
 from cove.server.verbs._render import list_body
 from cove.server.verbs.delete import delete_one, delete_options
-from cove.server.verbs.list import select
+from cove.server.verbs.list import selected
 
 if TYPE_CHECKING:
     from cove.server.api import Api
@@ -22,7 +22,7 @@ async def deletecollection(api: Api, request: Request, endpoint: Endpoint) -> Re
     """The list of what was selected; what somebody else deleted meanwhile is passed over."""
     deletion = delete_options(request)
     options = list_options(request, watch=False)
-    page = select(api, request, endpoint, options)
+    page = await selected(api, request, endpoint, options)
     for stored in page.items:
         current = api.store.state.get(endpoint.storage, stored.namespace, stored.name)
         if current is None:
@@ -32,5 +32,4 @@ async def deletecollection(api: Api, request: Request, endpoint: Endpoint) -> Re
         except StatusError as e:
             if e.code != 404:
                 raise
-    items = await endpoint.shown(api, page.items) if endpoint.converts else page.items
-    return list_body(api, request, endpoint, items, page.meta)
+    return list_body(api, request, endpoint, page.items, page.meta)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cove.server.api import Api
     from cove.server.endpoint import Endpoint
 
-__all__ = ["Page", "list_", "select", "too_large"]
+__all__ = ["Page", "list_", "selected", "too_large"]
 
 
 class Page(NamedTuple):
@@ -37,12 +37,11 @@ class Page(NamedTuple):
 async def list_(api: Api, request: Request, endpoint: Endpoint) -> Response:
     """The objects of a resource."""
     options = list_options(request, watch=False)
-    page = select(api, request, endpoint, options)
+    page = await selected(api, request, endpoint, options)
     store = api.store
     if store.revision > store.durable_revision:
         await store.durable(store.revision)
-    items = await endpoint.shown(api, page.items) if endpoint.converts else page.items
-    return list_body(api, request, endpoint, items, page.meta)
+    return list_body(api, request, endpoint, page.items, page.meta)
 
 
 def too_large(asked: int, current: int) -> StatusError:
@@ -60,8 +59,28 @@ def too_large(asked: int, current: int) -> StatusError:
     )
 
 
+async def selected(api: Api, request: Request, endpoint: Endpoint, options: ListOptions) -> Page:
+    """The objects that a list's options select, in the version they are listed in."""
+    if not endpoint.converts:
+        return select(api, request, endpoint, options)
+    test, items, revision, after = _candidates(api, request, endpoint, options)
+    if test is not None:
+        # Selectors are about what is shown.
+        items = await endpoint.shown(api, items)
+    page = _page(items, revision, options, test, after, custom=True)
+    return Page(await endpoint.shown(api, page.items), page.meta)
+
+
 def select(api: Api, request: Request, endpoint: Endpoint, options: ListOptions) -> Page:
     """The stored objects that a list's options select, at the resource version they ask for."""
+    test, items, revision, after = _candidates(api, request, endpoint, options)
+    return _page(items, revision, options, test, after, custom=endpoint.custom)
+
+
+def _candidates(
+    api: Api, request: Request, endpoint: Endpoint, options: ListOptions
+) -> tuple[Matcher | None, list[Stored], int, tuple[str, str] | None]:
+    """(the test of the selectors, what to test, its revision, after which to start)."""
     test = matcher(endpoint, options)
     namespace = request.info.namespace or None
     if options.continue_:
@@ -69,7 +88,7 @@ def select(api: Api, request: Request, endpoint: Endpoint, options: ListOptions)
     else:
         state, after = _state(api, options), None
     items = state.list(endpoint.storage, namespace if endpoint.namespaced else None)
-    return _page(items, state.revision, options, test, after, custom=endpoint.custom)
+    return test, items, state.revision, after
 
 
 def _state(api: Api, options: ListOptions) -> State:
