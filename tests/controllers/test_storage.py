@@ -13,6 +13,8 @@ from cove.controllers._resources import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     PODS,
+    RESOURCE_CLAIM_TEMPLATES,
+    RESOURCE_CLAIMS,
     STATEFUL_SETS,
     STORAGE_CLASSES,
 )
@@ -327,3 +329,34 @@ async def test_a_default_class_that_was_deleted_stays_so(tmp_path: Any) -> None:
 async def test_a_cluster_without_nodes_has_none() -> None:
     async with embedded(nodes=0) as bare:
         assert not (await bare.client.list(STORAGE_CLASSES)).items
+
+
+async def test_a_claim_of_devices_is_made_held_and_let_go(running: World) -> None:
+    request = {"name": "r", "exactly": {"deviceClassName": "example.com"}}
+    spec = {"devices": {"requests": [request]}}
+    await running.create(RESOURCE_CLAIM_TEMPLATES, "t", {"spec": {"spec": spec}})
+    pod = using(resourceClaims=[{"name": "gpu", "resourceClaimTemplateName": "t"}])
+    await running.create(PODS, "p", pod)
+    waiting = await unscheduled(running, "p")
+    assert waiting == (
+        "0/2 nodes are available: 2 cannot allocate all claims. still not schedulable, "
+        "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+    )
+    (made,) = await running.until(RESOURCE_CLAIMS, lambda found: len(found) == 1)
+    assert made["metadata"]["annotations"] == {"resource.kubernetes.io/pod-claim-name": "gpu"}
+    # A driver's own scheduler may allocate: then the pod goes where the devices are.
+    term = {"key": "metadata.name", "operator": "In", "values": ["node-1"]}
+    results = [{"request": "r", "driver": "d.example.com", "pool": "x", "device": "y"}]
+    made["status"] = {
+        "allocation": {
+            "devices": {"results": results},
+            "nodeSelector": {"nodeSelectorTerms": [{"matchFields": [term]}]},
+        }
+    }
+    await running.client.update(RESOURCE_CLAIMS, made, subresource="status")
+    placed = await running.one(PODS, "p", phase("Running"))
+    assert placed["spec"]["nodeName"] == "node-1"
+    held = await running.client.get(RESOURCE_CLAIMS, made["metadata"]["name"], NAMESPACE)
+    assert held["status"]["reservedFor"][0]["name"] == "p"
+    await running.client.delete(PODS, "p", NAMESPACE)
+    await running.gone(RESOURCE_CLAIMS, made["metadata"]["name"])

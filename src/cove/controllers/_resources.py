@@ -40,3 +40,5 @@ SERVICE_CIDRS = GVR("networking.k8s.io", "v1", "servicecidrs")
 VALIDATING_ADMISSION_POLICIES = GVR(
     "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies"
 )
+RESOURCE_CLAIMS = GVR("resource.k8s.io", "v1", "resourceclaims")
+RESOURCE_CLAIM_TEMPLATES = GVR("resource.k8s.io", "v1", "resourceclaimtemplates")

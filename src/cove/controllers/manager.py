@@ -42,6 +42,7 @@ CONTROLLERS: dict[str, str] = {
     "disruption-controller": "disruption:DisruptionController",
     "persistentvolume-binder-controller": "volumes:VolumeBinder",
     "persistentvolume-expander-controller": "volumeexpand:VolumeExpander",
+    "resourceclaim-controller": "resourceclaim:ResourceClaimController",
     "ephemeral-volume-controller": "ephemeralvolume:EphemeralVolumeController",
     # Not upstream's: what a storage vendor's provisioner is to a cluster.
     "cove-local-provisioner": "provisioner:LocalProvisioner",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from cove.controllers.scheduler._affinity import AFFINITY, Affinity
+from cove.controllers.scheduler._devices import PodDevices
 from cove.controllers.scheduler._filters import static_reason
 from cove.controllers.scheduler._nodes import NodeInfo, PodInfo
 from cove.controllers.scheduler._spread import MISSING, Spread
@@ -88,12 +89,14 @@ class Cycle:
         labels_of: LabelsOf,
         *,
         volumes: PodVolumes | None = None,
+        devices: PodDevices | None = None,
         named: set[str] | None = None,
         nominated: Mapping[str, Mapping[str, PodInfo]] | None = None,
     ) -> None:
         self.pod = pod
         self.spec = spec
         self.volumes = volumes
+        self.devices = devices
         self._named = named
         self._nominated = nominated or {}
         self._affinity = Affinity(pod, nodes, labels_of)
@@ -158,6 +161,10 @@ class Cycle:
         reason = self._affinity.reason(node)
         if reason:
             return Verdict("InterPodAffinity", (reason,), reason != AFFINITY)
+        if self.devices is not None:
+            reason = self.devices.reason(node)
+            if reason:
+                return Verdict("DynamicResources", (reason,), False)
         return None
 
     @staticmethod

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from cove.controllers.scheduler._cycle import Cycle, UnschedulableError
+from cove.controllers.scheduler._devices import PodDevices
 from cove.controllers.scheduler._filters import affinity_score, named_nodes, static_reason
 from cove.controllers.scheduler._nodes import NodeInfo, PodInfo
 from cove.controllers.scheduler._score import scores
@@ -158,6 +159,7 @@ class Placement:
         spec: Doc,
         volumes: PodVolumes | None = None,
         nodes: list[NodeInfo] | None = None,
+        devices: PodDevices | None = None,
     ) -> Cycle:
         """The filters for one pod."""
         return Cycle(
@@ -166,6 +168,7 @@ class Placement:
             self.known if nodes is None else nodes,
             self._labels_of,
             volumes=volumes,
+            devices=devices,
             named=named_nodes(spec),
             nominated=self.nominated,
         )
@@ -176,19 +179,20 @@ class Placement:
         spec: Doc,
         *,
         volumes: PodVolumes | None = None,
+        devices: PodDevices | None = None,
         defaults: Sequence[tuple[Doc, Selector]] = (),
     ) -> str:
         """The node for a pod; raises UnschedulableError.
 
         ``defaults`` are the spread constraints of pods without any.
         """
-        if len(self.nodes) > EXACT and volumes is None and not self.nominated:
+        if len(self.nodes) > EXACT and volumes is None and devices is None and not self.nominated:
             if not (pod.ports or pod.anti_affinity or self._anti or _looks_at_pods(spec)):
                 name = self._by_class(pod, spec)
                 if name:
                     return name
         nodes = self.known
-        cycle = self.cycle(pod, spec, volumes, nodes)
+        cycle = self.cycle(pod, spec, volumes, nodes, devices)
         feasible, verdicts = cycle.feasible(nodes)
         if not feasible:
             raise UnschedulableError(len(nodes), verdicts)

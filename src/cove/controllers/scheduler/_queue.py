@@ -43,6 +43,7 @@ PLUGINS_OF: dict[str, frozenset[str]] = {
     "claim": frozenset(_CLAIMS),
     "volume": frozenset(_CLAIMS),
     "class": frozenset(_CLAIMS),
+    "device claim": frozenset(("DynamicResources",)),
     "csi": frozenset(("NodeVolumeLimits", "VolumeBinding")),
 }
 

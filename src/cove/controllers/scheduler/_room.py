@@ -15,6 +15,7 @@ from cove.client.recorder import reference
 from cove.controllers._conditions import find
 from cove.controllers._resources import PODS
 from cove.controllers.scheduler._cycle import UnschedulableError
+from cove.controllers.scheduler._devices import PodDevices
 from cove.controllers.scheduler._nodes import PodInfo
 from cove.controllers.scheduler._placement import Placement
 from cove.controllers.scheduler._preemption import Candidate, NoCandidateError, choose
@@ -29,6 +30,7 @@ Doc = dict[str, Any]
 REASON = "PreemptionByScheduler"
 # What the plugin for devices says of pods that have none: it is asked first.
 NO_DEVICES = "no new claims to deallocate"
+STILL_WITHOUT = "still not schedulable"
 # And what it says where the cycle ended before it could look at the pod.
 NOT_LOOKED_AT = "not found"
 
@@ -64,26 +66,32 @@ class MakeRoom:
         self._placement = placement
 
     def find(
-        self, pod: Doc, info: PodInfo, error: UnschedulableError, volumes: PodVolumes | None
+        self,
+        pod: Doc,
+        info: PodInfo,
+        error: UnschedulableError,
+        volumes: PodVolumes | None,
+        devices: PodDevices | None,
     ) -> Room:
         """The node that can be cleared for the pod, or what to say instead."""
         if not error.total:
             return Room(str(error))
         if error.whole:
             return Room(f"{error} {NOT_LOOKED_AT}")
+        told = NO_DEVICES if devices is None else STILL_WITHOUT
         why = self._barred(pod, info, error)
         if why:
-            return Room(f"{error} {NO_DEVICES}, preemption: {why}")
+            return Room(f"{error} {told}, preemption: {why}")
         try:
             candidate = choose(
-                self._placement.cycle(info, pod["spec"], volumes),
+                self._placement.cycle(info, pod["spec"], volumes, devices=devices),
                 self._placement.nodes,
                 error.verdicts,
                 list(self._budgets),
                 self._rng,
             )
         except NoCandidateError as e:
-            return Room(f"{error} {NO_DEVICES}, preemption: {e}", "")
+            return Room(f"{error} {told}, preemption: {e}", "")
         return Room(str(error), candidate.node, candidate)
 
     def _barred(self, pod: Doc, info: PodInfo, error: UnschedulableError) -> str:

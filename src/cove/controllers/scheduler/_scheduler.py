@@ -13,7 +13,6 @@ from typing import Any
 from cove.client import Tasks, UnreachableError
 from cove.client.meta import key_of
 from cove.client.recorder import reference
-from cove.controllers._conditions import find
 from cove.controllers._controller import Context, Controller
 from cove.controllers._resources import (
     CSI_NODES,
@@ -25,19 +24,21 @@ from cove.controllers._resources import (
     PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
+    RESOURCE_CLAIMS,
     SERVICES,
     STATEFUL_SETS,
     STORAGE_CLASSES,
 )
 from cove.controllers.scheduler._binding import BindingError, VolumeBinding, bind
 from cove.controllers.scheduler._defaults import Defaults
+from cove.controllers.scheduler._devices import Devices, NotYetError, PodDevices
 from cove.controllers.scheduler._nodes import PodInfo
 from cove.controllers.scheduler._placement import EXACT, Placement, UnschedulableError
 from cove.controllers.scheduler._queue import SchedulingQueue
 from cove.controllers.scheduler._room import MakeRoom, Room
+from cove.controllers.scheduler._telling import Teller
 from cove.controllers.scheduler._volumes import ClaimsError, Decision, PodVolumes, Volumes
 from cove.kube.status import StatusError
-from cove.kube.times import format_time
 
 __all__ = ["Scheduler"]
 
@@ -63,7 +64,10 @@ class Scheduler(Controller):
         volumes, classes = self.informer(PERSISTENT_VOLUMES), self.informer(STORAGE_CLASSES)
         csi_nodes = self.informer(CSI_NODES)
         self.volumes = Volumes(self.claims, volumes, classes, csi_nodes)
+        device_claims = self.informer(RESOURCE_CLAIMS)
+        self.devices = Devices(self.client, device_claims)
         self.recorder = context.recorder(NAME)
+        self.teller = Teller(self.client, self.clock, self.recorder)
         self.placement = Placement(context.rng, self._labels_of)
         self.room = MakeRoom(
             self.client,
@@ -90,7 +94,13 @@ class Scheduler(Controller):
         self.pods.add_handler(self._pod_changed)
         self.namespaces.add_handler(self._namespace_changed)
         self.claims.add_handler(self._claim_changed)
-        for informer, event in ((volumes, "volume"), (classes, "class"), (csi_nodes, "csi")):
+        events = (
+            (volumes, "volume"),
+            (classes, "class"),
+            (csi_nodes, "csi"),
+            (device_claims, "device claim"),
+        )
+        for informer, event in events:
             informer.add_handler(self._event(event))
 
     def _labels_of(self, namespace: str) -> Mapping[str, str]:
@@ -144,8 +154,10 @@ class Scheduler(Controller):
         if self.placement.placed(uid):
             return
         if old is not None and self.waiting.waits(key) and old["spec"] == new["spec"]:
+            claims = "resourceClaimStatuses"
             if old["metadata"].get("labels") == new["metadata"].get("labels"):
-                return  # its status, written by ourselves
+                if old.get("status", {}).get(claims) == new.get("status", {}).get(claims):
+                    return  # its status, written by ourselves
         self.waiting.push(new)
 
     def _gone(self, pod: Doc) -> None:
@@ -254,13 +266,18 @@ class Scheduler(Controller):
     async def _fail(self, key: str, pod: Doc, message: str) -> None:
         self.waiting.failed(key)
         try:
-            await self._tell(pod, message, reason="SchedulerError")
+            await self.teller.tell(pod, message, reason="SchedulerError")
         except (StatusError, UnreachableError) as e:
             log.debug("%s: %s: %s", self.name, key, e)
 
     async def _one(self, key: str, pod: Doc) -> None:
         info = PodInfo(pod)
         volumes: PodVolumes | None = None
+        try:
+            devices = self.devices.of(pod)
+        except NotYetError:
+            self.waiting.unschedulable(key, ("DynamicResources",))
+            return
         try:
             try:
                 volumes = self.volumes.of(pod, info)
@@ -270,10 +287,12 @@ class Scheduler(Controller):
             # One node has no rival, and many are not all compared.
             compared = 1 < len(self.placement.nodes) <= EXACT
             defaults = self._defaults.of(pod) if compared else ()
-            node = self.placement.place(info, pod["spec"], volumes=volumes, defaults=defaults)
+            node = self.placement.place(
+                info, pod["spec"], volumes=volumes, devices=devices, defaults=defaults
+            )
         except UnschedulableError as e:
             self.waiting.unschedulable(key, e.plugins)
-            room = self.room.find(pod, info, e, volumes)
+            room = self.room.find(pod, info, e, volumes, devices)
             await self._make_room(pod, info, room)
             return
         info.node = node
@@ -281,7 +300,7 @@ class Scheduler(Controller):
         # Assumed: the next pod sees this one on its node before the server does.
         self.placement.add_pod(info)
         if not decision:
-            await self._bind(key, pod, info, None)
+            await self._bind(key, pod, info, None, devices)
             return
         for claim, volume in decision.bindings:
             self.volumes.assumed[volume["metadata"]["name"]] = claim["metadata"]["uid"]
@@ -289,11 +308,20 @@ class Scheduler(Controller):
         assert self._tasks is not None
         self._tasks.start(
             f"{self.name} binds {key}",
-            self._guarded(key, pod, self._bind(key, pod, info, decision)),
+            self._guarded(key, pod, self._bind(key, pod, info, decision, devices)),
         )
 
-    async def _bind(self, key: str, pod: Doc, info: PodInfo, decision: Decision | None) -> None:
+    async def _bind(
+        self,
+        key: str,
+        pod: Doc,
+        info: PodInfo,
+        decision: Decision | None,
+        devices: PodDevices | None,
+    ) -> None:
         try:
+            if devices is not None:
+                await self.devices.reserve(pod, devices)
             if decision is not None:
                 await self._binding.carry_out(decision, info.node)
             await bind(self.client, pod, info.node)
@@ -321,55 +349,4 @@ class Scheduler(Controller):
             await self.room.evict(pod, room.candidate)
         elif room.node == "":
             self.placement.forget_nomination(info.uid)
-        await self._tell(pod, room.message, nominated=room.node)
-
-    async def _tell(
-        self,
-        pod: Doc,
-        message: str,
-        *,
-        reason: str = "Unschedulable",
-        nominated: str | None = None,
-    ) -> None:
-        """The pod waits for better times; its condition and an event say why.
-
-        ``nominated`` None leaves the promised node as it is, "" takes it away.
-        """
-        self.recorder.event(reference(pod, "v1", "Pod"), "Warning", "FailedScheduling", message)
-        status = pod.get("status", {})
-        changed: Doc = {}
-        if nominated is not None and nominated != status.get("nominatedNodeName", ""):
-            changed["nominatedNodeName"] = nominated or None
-        known = find(status.get("conditions"), "PodScheduled")
-        if (
-            known is None
-            or known.get("status") != "False"
-            or known.get("message") != message
-            or known.get("reason") != reason
-        ):
-            changed["conditions"] = [self._condition(pod, known, reason, message)]
-        if not changed:
-            return
-        metadata = pod["metadata"]
-        await self.client.patch(
-            PODS,
-            metadata["name"],
-            {"status": changed, "metadata": {"uid": metadata["uid"]}},
-            metadata["namespace"],
-            type="strategic",
-            subresource="status",
-        )
-
-    def _condition(self, pod: Doc, known: Doc | None, reason: str, message: str) -> Doc:
-        condition: Doc = {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": reason,
-            "message": message,
-            "lastProbeTime": None,
-        }
-        if pod["metadata"].get("generation"):
-            condition["observedGeneration"] = pod["metadata"]["generation"]
-        if known is None or known.get("status") != "False":
-            condition["lastTransitionTime"] = format_time(self.clock.now())
-        return condition
+        await self.teller.tell(pod, room.message, nominated=room.node)
