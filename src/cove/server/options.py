@@ -13,7 +13,7 @@ from cove.kube.field_errors import FieldError
 from cove.kube.status import StatusError, bad_request, invalid
 from cove.server.request import Request
 
-__all__ = ["ListOptions", "WriteOptions", "list_options", "write_options"]
+__all__ = ["ListOptions", "WriteOptions", "flag", "list_options", "number", "write_options"]
 
 META = "meta.k8s.io"
 _MANAGER_LIMIT = 128
@@ -152,7 +152,15 @@ class ListOptions:
         self.timeout: int | None = None
 
 
-def _number(request: Request, name: str) -> int | None:
+def flag(request: Request, name: str) -> bool:
+    """A boolean parameter, as Go reads it: anything but "false" and "0" is true."""
+    if not request.query_string or name not in request.query:
+        return False
+    return request.param(name).lower() not in ("false", "0")
+
+
+def number(request: Request, name: str) -> int | None:
+    """A number parameter, None if it is absent; raises 400."""
     text = request.param(name)
     if not text:
         return None
@@ -174,13 +182,13 @@ def list_options(request: Request, *, watch: bool) -> ListOptions:
     query: dict[str, Any] = request.query
     options.label_selector = request.param("labelSelector")
     options.field_selector = request.param("fieldSelector")
-    options.limit = _number(request, "limit") or 0
+    options.limit = number(request, "limit") or 0
     options.continue_ = request.param("continue")
     options.resource_version = request.param("resourceVersion")
     options.match = request.param("resourceVersionMatch")
     options.bookmarks = bool(go_bool(query.get("allowWatchBookmarks")))
     options.initial_events = go_bool(query.get("sendInitialEvents"))
-    options.timeout = _number(request, "timeoutSeconds")
+    options.timeout = number(request, "timeoutSeconds")
     errors = _watch_errors(options) if watch else _list_errors(options)
     if errors:
         raise invalid("ListOptions", META, "", errors)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cove.server.api import Api
     from cove.server.endpoint import Endpoint
 
-__all__ = ["decode_as", "stored_or_404"]
+__all__ = ["container_of", "decode_as", "stored_or_404"]
 
 
 def stored_or_404(api: Api, request: Request, endpoint: Endpoint) -> Stored:
@@ -57,3 +57,25 @@ def check_url_name(obj: Obj, name: str) -> None:
         raise st.bad_request(
             f"the name of the object ({given}) does not match the name on the URL ({name})"
         )
+
+
+def container_of(request: Request, pod: dict[str, object]) -> str:
+    """The container that is asked for, or the only one; raises 400."""
+    spec = pod["spec"]
+    assert isinstance(spec, dict)
+    name = request.info.name
+    ordinary = [c["name"] for c in spec.get("containers", ())]
+    init = [c["name"] for c in spec.get("initContainers", ())]
+    ephemeral = [c["name"] for c in spec.get("ephemeralContainers", ())]
+    asked = request.param("container")
+    if asked:
+        if asked not in (*ordinary, *init, *ephemeral):
+            raise st.bad_request(f"container {asked} is not valid for pod {name}")
+        return asked
+    if len(ordinary) == 1:
+        return str(ordinary[0])
+    choices = f"[{' '.join(ordinary)}]"
+    text = f"a container name must be specified for pod {name}, choose one of: {choices}"
+    if init:
+        text += f" or one of the init containers: [{' '.join(init)}]"
+    raise st.bad_request(text)

@@ -1,8 +1,4 @@
-"""pods/log, exec, attach, portforward and proxies: what the node answers.
-
-A node that runs containers registers a :class:`Backend`; without one the pod is
-simulated, and log says so in a line while the others say so in an error.
-"""
+"""pods/exec, attach, portforward and the proxies, where pods are simulated: a clear error."""
 
 from __future__ import annotations
 
@@ -10,49 +6,13 @@ from typing import TYPE_CHECKING
 
 from cove.kube import status as st
 from cove.server.request import Request, Response
-from cove.server.subresources._common import stored_or_404
+from cove.server.subresources._common import container_of, stored_or_404
 
 if TYPE_CHECKING:
     from cove.server.api import Api
     from cove.server.endpoint import Endpoint
 
-__all__ = ["log", "proxy", "stream"]
-
-
-def _container(request: Request, endpoint: Endpoint, pod: dict[str, object]) -> str:
-    """The container that is asked for, or the only one; raises 400."""
-    spec = pod["spec"]
-    assert isinstance(spec, dict)
-    name = request.info.name
-    ordinary = [c["name"] for c in spec.get("containers", ())]
-    init = [c["name"] for c in spec.get("initContainers", ())]
-    ephemeral = [c["name"] for c in spec.get("ephemeralContainers", ())]
-    asked = request.param("container")
-    if asked:
-        if asked not in (*ordinary, *init, *ephemeral):
-            raise st.bad_request(f"container {asked} is not valid for pod {name}")
-        return asked
-    if len(ordinary) == 1:
-        return str(ordinary[0])
-    choices = f"[{' '.join(ordinary)}]"
-    text = f"a container name must be specified for pod {name}, choose one of: {choices}"
-    if init:
-        text += f" or one of the init containers: [{' '.join(init)}]"
-    raise st.bad_request(text)
-
-
-async def log(api: Api, request: Request, endpoint: Endpoint) -> Response:
-    """GET of a container's log."""
-    stored = stored_or_404(api, request, endpoint)
-    pod = endpoint.load(stored.data)
-    container = _container(request, endpoint, pod)
-    if not pod["spec"].get("nodeName"):
-        return Response(200, b"", "text/plain")
-    line = (
-        f"cove: container {container} of pod {stored.namespace}/{stored.name} is simulated: "
-        "nothing runs in it, so it writes no log\n"
-    )
-    return Response(200, line.encode(), "text/plain")
+__all__ = ["proxy", "stream"]
 
 
 async def stream(api: Api, request: Request, endpoint: Endpoint) -> Response:
@@ -61,7 +21,7 @@ async def stream(api: Api, request: Request, endpoint: Endpoint) -> Response:
     pod = endpoint.load(stored.data)
     action = request.info.subresource
     if action != "portforward":
-        _container(request, endpoint, pod)
+        container_of(request, pod)
     if not pod["spec"].get("nodeName"):
         raise st.bad_request(f"pod {stored.name} does not have a host assigned")
     raise st.bad_request(
