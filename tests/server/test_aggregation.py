@@ -16,6 +16,7 @@ from tests.conftest import Kubectl
 from tests.https import authority, bundle, serving
 from tests.server.test_http import call, context
 
+from cove.engines.credentials import credentials_from_json, credentials_to_json, issue
 from cove.engines.embedded import EmbeddedCluster, embedded
 from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
@@ -82,6 +83,8 @@ class Extension:
             return await self._socket(request)
         if request.query.get("watch"):
             return await self._watch(request)
+        if request.path.endswith("/unchanged"):
+            return web.Response(status=304)
         if request.path.endswith("/redirect"):
             raise web.HTTPFound("https://example.com/")
         if request.path.endswith("/f"):
@@ -278,6 +281,13 @@ async def test_it_is_only_believed_with_the_front_proxys_certificate(
     assert doc["data"]["requestheader-allowed-names"] == '["front-proxy-client"]'
     assert doc["data"]["requestheader-username-headers"] == '["X-Remote-User"]'
     assert ((("commonName", "front-proxy-client"),)) in seen[0]["subject"]
+
+
+async def test_an_answer_may_have_no_body(api: EmbeddedCluster) -> None:
+    async with extension(api):
+        status, doc = await call(api, "GET", f"{PATH}/namespaces/default/flunders/unchanged")
+
+    assert (status, doc) == (304, {"text": ""})
 
 
 async def test_a_redirect_is_not_followed(api: EmbeddedCluster) -> None:
@@ -493,3 +503,11 @@ async def test_controllers_and_the_end_of_a_namespace_go_on(api: EmbeddedCluster
         )
 
     assert created["metadata"]["name"] == "c"
+
+
+def test_the_front_proxys_certificate_is_handed_to_the_background_process() -> None:
+    issued = issue(authority(), "10.96.0.0/12")
+
+    handed = credentials_from_json(credentials_to_json(issued))
+
+    assert handed == issued

@@ -47,6 +47,8 @@ _HOP_BY_HOP = frozenset(
 # Said anew, or for this server alone.
 _OWN = frozenset(("authorization", "host", "content-length", "expect"))
 _OWN_PREFIXES = ("x-remote-", "impersonate-")
+# Answers without a body, and so without a length.
+_EMPTY = (204, 304)
 # The front writes these itself.
 _ANSWERED = frozenset(("content-type", "content-length", "audit-id", "cache-control", "date"))
 
@@ -134,7 +136,7 @@ async def _answer(response: ClientResponse) -> Response:
         if name.lower() not in _ANSWERED and name.lower() not in _HOP_BY_HOP
     ]
     kind = response.headers.get("Content-Type", "")
-    if response.content_length is not None:
+    if response.content_length is not None or response.status in _EMPTY:
         body = await response.read()
         return Response(response.status, body, kind, headers)
     return Response(response.status, content_type=kind, headers=headers, stream=_stream(response))
