@@ -22,7 +22,7 @@ def commands() -> set[str]:
     return {
         (c.name or (c.callback.__name__ if c.callback else "")).replace("_", "-")
         for c in app.registered_commands
-    }
+    } | {group.name or "" for group in app.registered_groups}
 
 
 def main() -> int:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -20,6 +22,23 @@ def test_the_readme_s_program_runs() -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "/forks/" in done.stdout
+
+
+PROGRAMS = re.findall(
+    r"## (\w+).*?```python\n(.*?)```",
+    (ROOT / "docs" / "time-and-faults.md").read_text(),
+    re.DOTALL,
+)
+
+
+@pytest.mark.parametrize("program", [p for _, p in PROGRAMS], ids=[name for name, _ in PROGRAMS])
+def test_the_programs_of_the_pages_run(program: str) -> None:
+    """As they stand there, without a word of complaint."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_links_and_commands_of_the_documentation_exist() -> None:
