@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from cove.server.aggregation._remote import Remote
-from cove.server.outgoing import CallError, ResolveError
+from cove.server.outgoing import CallError, ResolveError, answer_of, handed_on, relay
 from cove.server.request import Request, Response, User
 
 if TYPE_CHECKING:
@@ -30,27 +29,6 @@ log = logging.getLogger("cove.server.aggregation")
 TEXT = "text/plain; charset=utf-8"
 # Discovery has to be quick; seconds.
 DISCOVERY_TIMEOUT = 5.0
-PIECE = 64 * 1024
-_HOP_BY_HOP = frozenset(
-    (
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
-# Said anew, or for this server alone.
-_OWN = frozenset(("authorization", "host", "content-length", "expect"))
-_OWN_PREFIXES = ("x-remote-", "impersonate-")
-# Answers without a body, and so without a length.
-_EMPTY = (204, 304)
-# The front writes these itself.
-_ANSWERED = frozenset(("content-type", "content-length", "audit-id", "cache-control", "date"))
 
 
 def caller(user: User) -> list[tuple[str, str]]:
@@ -86,9 +64,8 @@ async def proxy(api: Api, request: Request, remote: Remote, path: str = "") -> R
         log.warning("error resolving %s/%s: %s", *remote.service[:2], error)
         return _unavailable("service unavailable")
     if request.headers.get("Upgrade"):
-        from cove.server.aggregation._upgrade import upgrade
-
-        return await upgrade(api, request, remote, url, _headers(request))
+        trust = remote.trust(api.outgoing.identity)
+        return await relay(api.outgoing, request, url, _headers(request), trust)
     timeout = DISCOVERY_TIMEOUT if path.strip("/").count("/") == 2 else None
     try:
         async with asyncio.timeout(timeout):
@@ -111,18 +88,7 @@ def _unavailable(why: str) -> Response:
 
 
 def _headers(request: Request) -> list[tuple[str, str]]:
-    dropped = {
-        name.strip().lower() for name in (request.headers.get("Connection") or "").split(",")
-    }
-    headers = [
-        (name, value)
-        for name, value in request.headers.items()
-        if (low := name.lower()) not in _HOP_BY_HOP
-        and low not in _OWN
-        and low not in dropped
-        and not low.startswith(_OWN_PREFIXES)
-    ]
-    return headers + caller(request.user)
+    return handed_on(request) + caller(request.user)
 
 
 async def _answer(response: ClientResponse) -> Response:
@@ -130,26 +96,4 @@ async def _answer(response: ClientResponse) -> Response:
         response.close()
         why = b"the backend attempted to redirect this request, which is not permitted"
         return Response(502, why, TEXT)
-    headers = [
-        (name, value)
-        for name, value in response.headers.items()
-        if name.lower() not in _ANSWERED and name.lower() not in _HOP_BY_HOP
-    ]
-    kind = response.headers.get("Content-Type", "")
-    if response.content_length is not None or response.status in _EMPTY:
-        body = await response.read()
-        return Response(response.status, body, kind, headers)
-    return Response(response.status, content_type=kind, headers=headers, stream=_stream(response))
-
-
-async def _stream(response: ClientResponse) -> AsyncIterator[bytes]:
-    import aiohttp
-
-    try:
-        async for chunk in response.content.iter_any():
-            yield chunk
-    except aiohttp.ClientError as error:
-        # What was begun cannot be taken back: the connection ends as the other one did.
-        raise ConnectionResetError(str(error)) from error
-    finally:
-        response.close()
+    return await answer_of(response)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cove.server.api import Api
     from cove.server.outgoing._target import Service
 
-__all__ = ["ResolveError", "resolve"]
+__all__ = ["ResolveError", "ready_endpoints", "resolve"]
 
 SLICES = "endpointslices.discovery.k8s.io"
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -49,14 +49,14 @@ def resolve(api: Api, service: Service, choose: Choose) -> tuple[str, int]:
     if wanted is None:
         raise ResolveError(f'no service port {service.port} found for service "{service.name}"')
     families = spec.get("ipFamilies") or [""]
-    found = _ready(api, service, wanted.get("name") or "", families[0])
+    found = ready_endpoints(api, service, wanted.get("name") or "", families[0])
     if not found:
         raise ResolveError(f'no endpoints available for service "{service.name}"')
     return found[choose(len(found))]
 
 
-def _ready(api: Api, service: Service, port: str, family: str) -> list[tuple[str, int]]:
-    """The addresses that are ready, those of the service's first family if it has any."""
+def ready_endpoints(api: Api, service: Service, port: str, family: str) -> list[tuple[str, int]]:
+    """Where a port, by its name, is ready: of the service's first family if there is any."""
     slices = [
         orjson.loads(s.data)
         for s in api.store.state.list(SLICES, service.namespace)

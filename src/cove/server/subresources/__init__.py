@@ -13,10 +13,11 @@ from cove.server.subresources.eviction import evict
 from cove.server.subresources.finalize import finalize
 from cove.server.subresources.log import log
 from cove.server.subresources.pods import part
+from cove.server.subresources.proxy import proxy
 from cove.server.subresources.reviews import REVIEWS, component_get, component_list
 from cove.server.subresources.scale import builtin_paths
 from cove.server.subresources.scale import handlers as scale_handlers
-from cove.server.subresources.streams import proxy, stream
+from cove.server.subresources.streams import stream
 from cove.server.subresources.token import request_token
 
 __all__ = ["SPECIALS", "SUBRESOURCES"]

@@ -1,4 +1,4 @@
-"""pods/exec, attach, portforward and the proxies, where pods are simulated: a clear error."""
+"""pods/exec, attach and portforward, where pods are simulated: a clear error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cove.server.api import Api
     from cove.server.endpoint import Endpoint
 
-__all__ = ["proxy", "stream"]
+__all__ = ["stream"]
 
 
 async def stream(api: Api, request: Request, endpoint: Endpoint) -> Response:
@@ -27,20 +27,4 @@ async def stream(api: Api, request: Request, endpoint: Endpoint) -> Response:
     raise st.bad_request(
         f"pod {stored.namespace}/{stored.name} is simulated: {action} needs a node that runs "
         "containers"
-    )
-
-
-async def proxy(api: Api, request: Request, endpoint: Endpoint) -> Response:
-    """Proxies to pods, services and nodes: need something that listens."""
-    name = request.info.name
-    if ":" in name:
-        parts = name.split(":")
-        name = parts[1] if len(parts) == 3 else parts[0]
-    namespace = request.info.namespace if endpoint.namespaced else ""
-    if api.store.state.get(endpoint.storage, namespace, name) is None:
-        raise endpoint.not_found(name)
-    raise st.StatusError(
-        503,
-        "ServiceUnavailable",
-        f'{endpoint.plural} "{name}" cannot be reached: the pods of this cluster are simulated',
     )

@@ -1,4 +1,4 @@
-"""WebSockets to an extension server: bytes both ways, once it has agreed.
+"""WebSockets to another server: bytes both ways, once it has agreed.
 
 Other protocols that connections are upgraded to (SPDY) do not get through the front's
 HTTP parser.
@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from cove.server.aggregation._remote import Remote
-from cove.server.outgoing import CallError
+from cove.server.outgoing._errors import CallError
+from cove.server.outgoing._tls import Trust
 from cove.server.request import Request, Response
 
 if TYPE_CHECKING:
-    from cove.server.api import Api
+    from cove.server.outgoing._client import Outgoing
 
-__all__ = ["upgrade"]
+__all__ = ["relay"]
 
 TEXT = "text/plain; charset=utf-8"
 _HANDSHAKE = frozenset(
@@ -29,8 +29,12 @@ _HANDSHAKE = frozenset(
 )
 
 
-async def upgrade(
-    api: Api, request: Request, remote: Remote, url: str, headers: list[tuple[str, str]]
+async def relay(
+    outgoing: Outgoing,
+    request: Request,
+    url: str,
+    headers: list[tuple[str, str]],
+    trust: Trust,
 ) -> Response:
     """Relay until either end closes; the answer where there is nothing to relay."""
     import aiohttp
@@ -40,15 +44,13 @@ async def upgrade(
         return Response(400, b"unable to upgrade: only WebSockets are\n", TEXT)
     offered = (request.headers.get("Sec-WebSocket-Protocol") or "").split(",")
     protocols = tuple(p.strip() for p in offered if p.strip())
-    outgoing = api.outgoing
-    trust = remote.trust(outgoing.identity)
     try:
         there = await outgoing.session().ws_connect(
             url,
             protocols=protocols,
             headers=[(k, v) for k, v in headers if k.lower() not in _HANDSHAKE],
             ssl=outgoing.context(trust),
-            server_hostname=trust.server_name,
+            server_hostname=trust.server_name or None,
             max_msg_size=0,
         )
     except aiohttp.WSServerHandshakeError as error:
@@ -60,8 +62,8 @@ async def upgrade(
         here = web.WebSocketResponse(protocols=chosen, max_msg_size=0)
         await here.prepare(request.upgrade)
         ends = [
-            asyncio.create_task(_relay(here, there), name="websocket out"),
-            asyncio.create_task(_relay(there, here), name="websocket in"),
+            asyncio.create_task(_pass_on(here, there), name="websocket out"),
+            asyncio.create_task(_pass_on(there, here), name="websocket in"),
         ]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -74,7 +76,7 @@ async def upgrade(
     return Response(101, taken=here)
 
 
-async def _relay(source: Any, target: Any) -> None:
+async def _pass_on(source: Any, target: Any) -> None:
     from aiohttp import WSMsgType
 
     async for message in source:
