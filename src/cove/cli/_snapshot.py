@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,7 +35,7 @@ def save(
         with folder.starting():
             Snapshots(folder).save_stopped(chosen)
     else:
-        asyncio.run(_ask(folder, Snapshots(folder).path(chosen).stem))
+        _ask(folder, Snapshots(folder).path(chosen).stem)
     note(
         f"snapshot {chosen} is saved; come back to it: cove snapshot restore {chosen}{option(name)}"
     )
@@ -83,7 +82,7 @@ def restore(
             snapshots.restore_stopped(snapshot)
         note(f"cluster {name} starts with {snapshot}")
         return
-    done = asyncio.run(_ask(folder, f"{snapshot}/restore"))
+    done = _ask(folder, f"{snapshot}/restore")
     note(f"cluster {name} is as in {snapshot}: {done['objects']} objects")
 
 
@@ -96,8 +95,14 @@ def delete(snapshot: Which, name: Name = DEFAULT) -> None:
     note(f"snapshot {snapshot} is gone")
 
 
-async def _ask(folder: ClusterFolder, path: str) -> Any:
+def _ask(folder: ClusterFolder, path: str) -> Any:
+    """Have the running cluster do it."""
+    import asyncio
+
     from cove.client import Client, kubeconfig
 
-    async with Client.connect(kubeconfig.load(str(folder.kubeconfig))) as client:
-        return await client.request("POST", f"/cove/snapshots/{path}")
+    async def ask() -> Any:
+        async with Client.connect(kubeconfig.load(str(folder.kubeconfig))) as client:
+            return await client.request("POST", f"/cove/snapshots/{path}")
+
+    return asyncio.run(ask())
