@@ -19,6 +19,7 @@ pytestmark = pytest.mark.requires("helm")
 CONFIG_MAPS = GVR("", "v1", "configmaps")
 DEPLOYMENTS = GVR("apps", "v1", "deployments")
 JOBS = GVR("batch", "v1", "jobs")
+PODS = GVR("", "v1", "pods")
 SECRETS = GVR("", "v1", "secrets")
 
 CHART = "apiVersion: v2\nname: shop\nversion: 0.1.0\n"
@@ -144,6 +145,38 @@ async def test_hooks_run_and_are_waited_for(
     assert [j["metadata"]["name"] for j in jobs] == ["one-pre-install"]
     assert jobs[0]["status"]["succeeded"] == 1
     assert jobs[0]["status"]["completionTime"] <= web["metadata"]["creationTimestamp"]
+
+
+TEST_POD = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {{ .Release.Name }}-smoke
+  annotations:
+    helm.sh/hook: test
+    cove.dev/simulate: exit={{ .Values.code | default 0 }}
+spec:
+  restartPolicy: Never
+  containers: [{name: main, image: busybox}]
+"""
+
+
+async def test_the_tests_of_a_release(cluster: EmbeddedCluster, helm: Helm, chart: Path) -> None:
+    """Run when asked, with their logs; one that fails is told."""
+    import helm_python
+
+    (chart / "templates" / "smoke.yaml").write_text(TEST_POD)
+    await helm.install(chart, "one", wait="watcher", timeout=30)
+    before = (await cluster.client.list(PODS, "default")).items
+    passed = await helm.test("one", logs=True, timeout=30)
+    await helm.upgrade(chart, "one", {"code": 3}, wait="watcher", timeout=30)
+
+    with pytest.raises(helm_python.HelmError):
+        await helm.test("one", timeout=30)
+
+    assert "one-smoke" not in [p["metadata"]["name"] for p in before]
+    assert passed["release"]["status"] == "deployed"
+    assert "is simulated" in passed["logs"]
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["kept", "rolled-back"])
