@@ -110,7 +110,8 @@ def test_a_deleted_object_takes_no_new_finalizers_and_keeps_its_identity() -> No
 
     errors = metadata.validate_object_meta_update(new, old)
 
-    assert [(e.field, e.text) for e in errors] == [
+    assert len(errors) == 6
+    assert [(e.field, e.text) for e in errors[:3]] == [
         (
             "metadata.finalizers",
             (
@@ -121,6 +122,32 @@ def test_a_deleted_object_takes_no_new_finalizers_and_keeps_its_identity() -> No
         ("metadata.uid", 'Invalid value: "2": field is immutable'),
         ("metadata.deletionTimestamp", "Invalid value: null: field is immutable"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "built_in", "custom"),
+    [
+        ({"uid": "2"}, 2, 2),
+        ({"labels": {"a b": "c"}}, 4, 3),
+        ({"annotations": {"a b": "c"}}, 4, 3),
+        ({"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p"}]}, 4, 3),
+        ({"finalizers": ["unqualified"]}, 2, 0),
+        ({"finalizers": ["a b"]}, 4, 1),
+        ({}, 0, 0),
+    ],
+)
+def test_a_fault_of_an_update_is_told_as_often_as_upstream_finds_it(
+    change: dict[str, Any], built_in: int, custom: int
+) -> None:
+    """The common fields by everybody, and once more by the kind."""
+    old = {"name": "f", "uid": "1", "resourceVersion": "1"}
+
+    def count(core: bool) -> int:
+        return len(
+            metadata.validate_object_meta_update({**old, **change}, old, core_finalizers=core)
+        )
+
+    assert (count(True), count(False)) == (built_in, custom)
 
 
 def test_versions_sort_stable_and_newest_first() -> None:

@@ -98,7 +98,32 @@ def validate_object_meta(
 def validate_object_meta_update(
     new: Meta, old: Meta, *, path: str = "metadata", core_finalizers: bool = True
 ) -> list[FieldError]:
-    """The faults of an updated object's metadata against the stored one; empty: none."""
+    """The faults of an updated object's metadata against the stored one; empty: none.
+
+    As often as upstream tells them: once for every update of anything, once more by the
+    kind, which in the built-in ones (``core_finalizers``) looks at the metadata as a whole
+    too (``validateCommonFields`` of apiserver's ``rest.BeforeUpdate``).
+    """
+    changes = _changes(new, old, path)
+    shared: list[FieldError] = []
+    _common(new, path, shared)
+    managed = new.get("managedFields")
+    fields = validate_managed_fields(managed, f"{path}.managedFields") if managed else []
+    finalizers = new.get("finalizers")
+    named = validate_finalizers(finalizers, f"{path}.finalizers") if finalizers else []
+    standard = _core_finalizers(finalizers, f"{path}.finalizers") if finalizers else []
+    if not core_finalizers:
+        standard = []
+    if not (changes or shared or fields or named or standard):
+        return []
+    whole = [*shared, *named, *fields]
+    update = [*changes, *shared, *fields]
+    once = [*whole, *update, *update]
+    return [*once, *standard, *whole, *standard] if core_finalizers else once
+
+
+def _changes(new: Meta, old: Meta, path: str) -> list[FieldError]:
+    """What may not be written over the stored metadata."""
     errors: list[FieldError] = []
     finalizers: list[str] = new.get("finalizers") or []
     if old.get("deletionTimestamp") is not None:
@@ -125,11 +150,6 @@ def validate_object_meta_update(
         value = new.get(field, zero)
         if value != old.get(field, zero):
             errors.append(fe.invalid(f"{path}.{field}", value, _IMMUTABLE))
-    _common(new, path, errors)
-    if new.get("managedFields"):
-        errors += validate_managed_fields(new["managedFields"], f"{path}.managedFields")
-    if core_finalizers and finalizers:
-        errors += _core_finalizers(finalizers, f"{path}.finalizers")
     return errors
 
 

@@ -61,9 +61,6 @@ class Kind:
     tells_grace: bool = True
     # A deletion answers with the object instead of a Status (Pods, Namespaces …).
     returns_deleted: bool = False
-    # Upstream's ValidateUpdate of nearly every kind judges the metadata once more: its causes
-    # are told twice.
-    validates_meta_twice: bool = True
     # What a deletion that says nothing about dependents does with them: "Background" or "Orphan".
     default_policy: str = "Background"
 

@@ -60,8 +60,10 @@ class ServiceHook(Hook):
         created: list[str] = []
         kept: set[str] = set()
         if spec.get("type", "ClusterIP") != "ExternalName":
-            if not all(map(_is_address, spec.get("clusterIPs", ()))):
-                raise _invalid(endpoint, obj["metadata"], cluster_ip_problems(spec, old))
+            # Upstream looks at these before anything is allocated, and at nothing else then.
+            wrong = cluster_ip_problems(spec, old)
+            if wrong:
+                raise _invalid(endpoint, obj["metadata"], wrong)
             _families(api, endpoint, obj)
             created = self._addresses(api, endpoint, obj, before, dry_run)
             try:
@@ -236,12 +238,8 @@ def _families(api: Api, endpoint: Endpoint, obj: Obj) -> None:
                 "this cluster is not configured for dual-stack services",
             )
         )
-    # Where the addresses contradict the families, validation says so better.
-    contradicted = bool(ips and families and not headless) and (
-        f"IPv{ip_address(ips[0]).version}" != families[0]
-    )
     for index, wanted in enumerate(families):
-        if wanted != family and not contradicted:
+        if wanted != family:
             errors.append(
                 fe.invalid(f"spec.ipFamilies[{index}]", wanted, "not configured on this cluster")
             )
@@ -251,14 +249,6 @@ def _families(api: Api, endpoint: Endpoint, obj: Obj) -> None:
         spec["ipFamilyPolicy"] = "SingleStack"
     if not families:
         spec["ipFamilies"] = [family]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return text == "None"
-    return True
 
 
 def _unavailable(api: Api, address: str) -> str:

@@ -405,7 +405,7 @@ def check_uid(endpoint: Endpoint, meta: Obj, live: Obj) -> None:
 def before_update(subject: Subject, update: Update, obj: Obj, live: Obj) -> None:
     """System fields, the strategy's preparation, validation (``rest.BeforeUpdate``)."""
     endpoint = subject.endpoint
-    kind, meta, old = endpoint.kind, obj["metadata"], live["metadata"]
+    meta, old = obj["metadata"], live["metadata"]
     _carry(meta, old, "generation")
     if endpoint.namespaced:
         meta["namespace"] = old["namespace"]
@@ -418,8 +418,6 @@ def before_update(subject: Subject, update: Update, obj: Obj, live: Obj) -> None
             meta.setdefault("deletionGracePeriodSeconds", old["deletionGracePeriodSeconds"])
     meta.pop("selfLink", None)
     errors = validate_object_meta_update(meta, old, core_finalizers=not endpoint.custom)
-    if errors and kind.validates_meta_twice:
-        errors = errors * 2
     errors += update.validate(obj, live)
     if errors:
         raise st.invalid(endpoint.kind_name, told_group(endpoint), meta.get("name", ""), errors)
