@@ -223,7 +223,7 @@ def list_body(
                 partial(obj, accepted.version, endpoint.kind.versioned_annotations)
                 for obj in objects
             ]
-            or ([] if endpoint.custom or kind_has_printer(endpoint) else None),
+            or None,  # Go writes a list that nothing was put into as null
         }
     else:
         if not endpoint.typed_items:
