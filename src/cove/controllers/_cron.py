@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cove.kube.times import parse_duration
 
-__all__ = ["CronError", "Schedule", "parse"]
+__all__ = ["CronError", "Schedule", "missed", "parse"]
 
 _MACROS = {
     "@yearly": "0 0 1 1 *",
@@ -27,6 +27,8 @@ _MACROS = {
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _YEARS = 5
+# More missed times than this are worth a warning.
+MANY = 100
 
 
 class CronError(ValueError):
@@ -129,3 +131,31 @@ def parse(text: str) -> Schedule:
         day[0] in "*?",
         weekday[0] in "*?",
     )
+
+
+def missed(
+    schedule: Schedule, since: datetime, now: datetime, zone: tzinfo
+) -> tuple[datetime | None, bool]:
+    """(the last time after ``since`` that has come, whether very many have).
+
+    How many is estimated by the first two: a minute's schedule of a year is not walked
+    through.  Like upstream's, the estimate finds none if it falls into a longer gap, such
+    as a weekend; what was missed before it is not made up for.  Raises CronError for a schedule that names no time at all.
+    """
+    first = schedule.next(since, zone)
+    if first is not None and now < first:
+        return None, False
+    second = schedule.next(first, zone) if first is not None else None
+    if first is not None and second is not None and now < second:
+        return first, False
+    period = int((second - first).total_seconds() + 0.5) if first and second else 0
+    if first is None or period < 1:
+        raise CronError("time difference between two schedules is less than 1 second")
+    count = int((now - first).total_seconds()) // period + 1
+    # One period back from the estimate: not all are as long as the first one.
+    moment = schedule.next(first + timedelta(seconds=(count - 2) * period), zone)
+    last: datetime | None = None
+    while moment is not None and moment <= now:
+        last = moment
+        moment = schedule.next(moment, zone)
+    return last, count > MANY

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cove.client.meta import controller_of, key_of
 from cove.client.recorder import reference
 from cove.controllers._conditions import find
-from cove.controllers._controller import Context, Controller
-from cove.controllers._cron import CronError, Schedule, parse
-from cove.controllers._pods import Owner, by_controller
+from cove.controllers._controller import Context, Controller, Retry
+from cove.controllers._cron import CronError, Schedule, missed, parse
+from cove.controllers._pods import Owner, by_controller, namespace_terminating
 from cove.controllers._resources import CRON_JOBS, JOBS
 from cove.kube.status import StatusError
 from cove.kube.times import format_time, parse_time
@@ -23,8 +24,8 @@ __all__ = ["CronJobController"]
 Doc = dict[str, Any]
 
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
-# More missed times than this are told of instead of counted.
-MANY = 100
+# A moment late rather than early: the schedule has whole seconds.
+LATE = 0.1
 
 
 class CronJobController(Controller):
@@ -38,13 +39,24 @@ class CronJobController(Controller):
         self.jobs = self.informer(JOBS)
         self.jobs.add_index("controller", by_controller)
         self.recorder = context.recorder(self.name)
-        self.watch_own(self.cron_jobs)
+        self.cron_jobs.add_handler(self._changed)
         self.watch_owned(self.jobs, "CronJob")
+
+    def _changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
+        """Another schedule counts from its next time on; everything else counts at once."""
+        if old is not None and new is not None:
+            before, after = old["spec"], new["spec"]
+            if any(before.get(k) != after.get(k) for k in ("schedule", "timeZone")):
+                wait = _wait(new, self.clock.now())
+                if wait is not None:
+                    self.queue.add_after(key_of(new), wait)
+                return
+        self.queue.add(key_of(new or old or {}))
 
     async def sync(self, key: str) -> None:
         """One CronJob."""
         found = self.cron_jobs.get_key(key)
-        if found is None or "deletionTimestamp" in found["metadata"]:
+        if found is None:
             return
         await _Sync(self, key, found).run()
 
@@ -67,9 +79,9 @@ class _Sync:
     async def run(self) -> None:
         jobs = self.c.jobs.indexed("controller", self.obj["metadata"]["uid"])
         await self._clean(jobs)
-        self._settle(jobs)
         try:
-            if not self.spec.get("suspend"):
+            await self._settle(jobs)
+            if "deletionTimestamp" not in self.obj["metadata"]:
                 await self._schedule()
         finally:
             if not self.status.get("active"):
@@ -81,121 +93,129 @@ class _Sync:
 
     # -- the jobs there are
 
-    def _settle(self, jobs: list[Doc]) -> None:
+    async def _settle(self, jobs: list[Doc]) -> None:
         """Which jobs run, and when the last one succeeded."""
-        by_uid = {j["metadata"]["uid"]: j for j in jobs}
-        active = []
-        for ref in self.status.get("active") or ():
-            job = by_uid.pop(ref["uid"], None)
-            if job is None:
+        active = {ref["uid"]: ref for ref in self.status.get("active") or ()}
+        self.status["active"] = list(active.values())
+        for job in jobs:
+            metadata = job["metadata"]
+            outcome = _outcome(job)
+            if not outcome:
+                if metadata["uid"] not in active and not await self._known(metadata["uid"]):
+                    self._event(
+                        "Warning",
+                        "UnexpectedJob",
+                        "Saw a job that the controller did not create or forgot: "
+                        f"{metadata['name']}",
+                    )
+                continue
+            if metadata["uid"] in active:
+                self._forget(metadata["uid"])
                 self._event(
                     "Normal",
-                    "MissingJob",
-                    f"Active job went missing: {ref['name']}",
+                    "SawCompletedJob",
+                    f"Saw completed job: {metadata['name']}, condition: {outcome}",
                 )
-            elif _outcome(job):
-                self._ended(job)
-            else:
-                active.append(ref)
-        for job in by_uid.values():
-            if not _outcome(job):
-                self._event(
-                    "Warning",
-                    "UnexpectedJob",
-                    f"Saw a job that the controller did not create or forgot: "
-                    f"{job['metadata']['name']}",
-                )
-        self.status["active"] = active
+            done = job.get("status", {}).get("completionTime")
+            if outcome == "Complete" and done:
+                last = self.status.get("lastSuccessfulTime")
+                if not last or parse_time(last) < parse_time(done):
+                    self.status["lastSuccessfulTime"] = done
+        seen = {j["metadata"]["uid"] for j in jobs}
+        for uid, ref in active.items():
+            if uid not in seen and await self._missing(ref["name"]):
+                self._event("Normal", "MissingJob", f"Active job went missing: {ref['name']}")
+                self._forget(uid)
 
-    def _ended(self, job: Doc) -> None:
-        outcome = _outcome(job)
-        self._event(
-            "Normal",
-            "SawCompletedJob",
-            f"Saw completed job: {job['metadata']['name']}, condition: {outcome}",
-        )
-        done = job.get("status", {}).get("completionTime")
-        if outcome == "Complete" and done:
-            known = self.status.get("lastSuccessfulTime")
-            if not known or parse_time(known) < parse_time(done):
-                self.status["lastSuccessfulTime"] = done
+    async def _known(self, uid: str) -> bool:
+        """Whether a job is active in the status as it is now: the cache may be behind."""
+        metadata = self.obj["metadata"]
+        fresh = await self.client.get(CRON_JOBS, metadata["name"], metadata["namespace"])
+        return any(ref["uid"] == uid for ref in fresh.get("status", {}).get("active") or ())
+
+    async def _missing(self, name: str) -> bool:
+        try:
+            await self.client.get(JOBS, name, self.obj["metadata"]["namespace"])
+        except StatusError as e:
+            if e.code == 404:
+                return True
+            raise
+        return False
+
+    def _forget(self, uid: str) -> None:
+        self.status["active"] = [a for a in self.status.get("active") or () if a["uid"] != uid]
 
     async def _clean(self, jobs: list[Doc]) -> None:
-        for outcome, field, default in (
-            ("Complete", "successfulJobsHistoryLimit", 3),
-            ("Failed", "failedJobsHistoryLimit", 1),
+        for outcome, field in (
+            ("Complete", "successfulJobsHistoryLimit"),
+            ("Failed", "failedJobsHistoryLimit"),
         ):
-            limit = self.spec.get(field, default)
+            limit = self.spec.get(field)
+            if limit is None:
+                continue
             done = [j for j in jobs if _outcome(j) == outcome]
-            done.sort(
-                key=lambda j: (j.get("status", {}).get("startTime") or "", j["metadata"]["name"])
-            )
+            done.sort(key=_by_start)
             for job in done[: max(len(done) - limit, 0)]:
                 await self._delete(job)
 
-    async def _delete(self, job: Doc) -> None:
+    async def _delete(self, job: Doc) -> bool:
         metadata = job["metadata"]
         try:
             await self.client.delete(
                 JOBS, metadata["name"], metadata["namespace"], propagation="Background"
             )
         except StatusError as e:
-            if e.code != 404:
-                raise
+            self._event("Warning", "FailedDelete", f"Deleted job: {e}")
+            return False
+        self._forget(metadata["uid"])
         self._event("Normal", "SuccessfulDelete", f"Deleted job {metadata['name']}")
-        self.status["active"] = [
-            a for a in self.status.get("active") or () if a["uid"] != metadata["uid"]
-        ]
+        return True
 
     # -- the next one
 
     async def _schedule(self) -> None:
         text = self.spec["schedule"]
+        name = self.spec.get("timeZone")
         try:
-            zone: tzinfo = ZoneInfo(self.spec["timeZone"]) if self.spec.get("timeZone") else UTC
+            zone = _zone(name)
         except (ZoneInfoNotFoundError, ValueError):
-            self._event("Warning", "UnknownTimeZone", f"invalid timeZone: {self.spec['timeZone']}")
+            self._event(
+                "Warning",
+                "UnknownTimeZone",
+                f'invalid timeZone: "{name}": unknown time zone {name}',
+            )
+            return
+        if self.spec.get("suspend"):
             return
         try:
             schedule = parse(text)
         except CronError as e:
-            self._event("Warning", "UnparseableSchedule", f"unparseable schedule: {text}: {e}")
+            self._event("Warning", "UnparseableSchedule", f'unparseable schedule: "{text}" : {e}')
             return
-        last = self._last_missed(schedule, zone)
-        if last is not None:
-            last = last.astimezone(UTC)
-            await self._start(last)
-        following = schedule.next(self.now, zone)
-        if following is not None:
-            # A moment late rather than early: the schedule has whole seconds.
-            self.c.queue.add_after(self.key, (following - self.now).total_seconds() + 0.1)
-
-    def _last_missed(self, schedule: Schedule, zone: tzinfo) -> datetime | None:
-        since = parse_time(
-            self.status.get("lastScheduleTime") or self.obj["metadata"]["creationTimestamp"]
-        )
+        since = _since(self.obj)
         deadline = self.spec.get("startingDeadlineSeconds")
         if deadline is not None:
             since = max(since, self.now - timedelta(seconds=deadline))
-        last: datetime | None = None
-        missed = 0
-        moment = schedule.next(since, zone)
-        while moment is not None and moment <= self.now:
-            last = moment
-            missed += 1
-            if missed == MANY + 1:
+        try:
+            last, many = missed(schedule, since, self.now, zone)
+        except CronError as e:
+            self._event("Warning", "InvalidSchedule", f"invalid schedule: {text} : {e}")
+            return
+        if last is not None:
+            if many:
                 self._event(
                     "Warning",
                     "TooManyMissedTimes",
                     "too many missed start times. Set or decrease .spec.startingDeadlineSeconds "
                     "or check clock skew",
                 )
-            if missed > 100_000:
-                break
-            moment = schedule.next(moment, zone)
-        return last
+            await self._start(last, zone)
+        wait = _wait({**self.obj, "status": self.status}, self.now)
+        if wait is not None:
+            self.c.queue.add_after(self.key, wait)
 
-    async def _start(self, when: datetime) -> None:
+    async def _start(self, when: datetime, zone: tzinfo) -> None:
+        when = when.astimezone(UTC)
         deadline = self.spec.get("startingDeadlineSeconds")
         if deadline is not None and when + timedelta(seconds=deadline) < self.now:
             self._event(
@@ -206,6 +226,9 @@ class _Sync:
             return
         active = self.status.get("active") or []
         namespace = self.obj["metadata"]["namespace"]
+        name = f"{self.obj['metadata']['name']}-{int(when.timestamp()) // 60}"
+        if any(ref["name"] == name for ref in active):
+            return
         policy = self.spec.get("concurrencyPolicy", "Allow")
         if policy == "Forbid" and active:
             self._event(
@@ -217,10 +240,13 @@ class _Sync:
             return
         if policy == "Replace":
             for ref in list(active):
-                job = self.c.jobs.get(namespace, ref["name"])
-                if job is not None:
-                    await self._delete(job)
-        name = f"{self.obj['metadata']['name']}-{int(when.timestamp()) // 60}"
+                try:
+                    job = await self.client.get(JOBS, ref["name"], namespace)
+                except StatusError as e:
+                    self._event("Warning", "FailedGet", f"Get job: {e}")
+                    raise
+                if not await self._delete(job):
+                    raise Retry
         template = self.spec["jobTemplate"]
         source = template.get("metadata") or {}
         job = {
@@ -232,7 +258,7 @@ class _Sync:
                 "labels": dict(source.get("labels") or {}),
                 "annotations": {
                     **(source.get("annotations") or {}),
-                    SCHEDULED: format_time(when),
+                    SCHEDULED: _zoned(when, zone),
                 },
                 "ownerReferences": [Owner(self.obj, CRON_JOBS, "CronJob").reference],
             },
@@ -242,11 +268,12 @@ class _Sync:
             created = await self.client.create(JOBS, job)
         except StatusError as e:
             if e.reason == "AlreadyExists":
-                known = await self.client.get(JOBS, name, namespace)
-                owners = known["metadata"].get("ownerReferences", ())
-                if not any(o["uid"] == self.obj["metadata"]["uid"] for o in owners):
-                    raise
-                created = known
+                created = await self.client.get(JOBS, name, namespace)
+                owner = controller_of(created)
+                if owner is None or owner["uid"] != self.obj["metadata"]["uid"]:
+                    return  # somebody else's, who tells of it
+            elif namespace_terminating(e):
+                raise
             else:
                 self._event("Warning", "FailedCreate", f"Error creating job: {e}")
                 raise
@@ -275,3 +302,42 @@ def _outcome(job: Doc) -> str:
         if condition is not None and condition.get("status") == "True":
             return type
     return ""
+
+
+def _by_start(job: Doc) -> tuple[bool, str, str]:
+    """Sort key: the one that started first; those that have not are last."""
+    start = job.get("status", {}).get("startTime")
+    return (not start, start or "", job["metadata"]["name"])
+
+
+def _zone(name: str | None) -> tzinfo:
+    return ZoneInfo(name) if name else UTC
+
+
+def _zoned(moment: datetime, zone: tzinfo) -> str:
+    """RFC 3339 on the schedule's own clock."""
+    local = moment.astimezone(zone)
+    return format_time(moment) if not local.utcoffset() else local.isoformat(timespec="seconds")
+
+
+def _since(cron_job: Doc) -> datetime:
+    """The time up to which nothing was missed."""
+    status = cron_job.get("status") or {}
+    return parse_time(status.get("lastScheduleTime") or cron_job["metadata"]["creationTimestamp"])
+
+
+def _wait(cron_job: Doc, now: datetime) -> float | None:
+    """Seconds until the time after the last one that has come; None if there is none."""
+    since = _since(cron_job)
+    try:
+        zone = _zone(cron_job["spec"].get("timeZone"))
+        schedule: Schedule = parse(cron_job["spec"]["schedule"])
+        last, _ = missed(schedule, since, now, zone)
+    except (CronError, ZoneInfoNotFoundError, ValueError):
+        return None
+    following = schedule.next(last or since, zone)
+    if following is not None and following <= now:
+        following = schedule.next(now, zone)
+    if following is None:
+        return None
+    return (following - now).total_seconds() + LATE
