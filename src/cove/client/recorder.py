@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from cove.client._tasks import Tasks
@@ -62,6 +63,7 @@ class Recorder:
         self._wake = asyncio.Event()
         self._known: OrderedDict[tuple[str, ...], tuple[str, str, int]] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._last = 0
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
@@ -133,7 +135,7 @@ class Recorder:
             else:
                 self._remember(key, (name, first, count + 1))
                 return
-        name = f"{involved['name']}.{int(now.timestamp() * 1e6) * 1000:x}"
+        name = f"{involved['name']}.{self._stamp(now):x}"
         source = {"component": self._component}
         if self._host:
             source["host"] = self._host
@@ -157,6 +159,11 @@ class Recorder:
             namespace,
         )
         self._remember(key, (name, stamp, 1))
+
+    def _stamp(self, now: datetime) -> int:
+        """Nanoseconds for a name, no two alike: clocks may stand still."""
+        self._last = max(int(now.timestamp() * 1e6) * 1000, self._last + 1)
+        return self._last
 
     def _remember(self, key: tuple[str, ...], value: tuple[str, str, int]) -> None:
         self._known[key] = value
