@@ -82,6 +82,8 @@ async def _bind(
     if spec.get("schedulingGates"):
         raise refuse(f"pod {name} has non-empty .spec.schedulingGates")
     spec["nodeName"] = target["name"]
+    # What was only expected of the scheduler has come true, or something else has.
+    pod["status"].pop("nominatedNodeName", None)
     for field in ("annotations", "labels"):
         added = binding["metadata"].get(field)
         if added:
