@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import yaml
 
 import cove
+from cove.client import Client
 from cove.engines.embedded import EmbeddedCluster
 from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
@@ -142,3 +145,81 @@ async def test_garbage_is_refused_in_the_servers_own_words(seed: int) -> None:
             await send(cluster, "PUT", f"{one}/status", spoiled(status, rng), json_)
             await send(cluster, "GET", one, None, "")
             await send(cluster, "DELETE", one, None, "")
+
+
+WORDS = [
+    "", "0", "1", "-1", "abc", "true", "9" * 30, "a=b", "a!=b", "a in (b,c)", "a in (", "!a",
+    "metadata.name=x", "spec.nodeName=a,", "=", "Exact", "NotOlderThan", "All", "\0", "é",
+    "Foreground", "Strict", "1.5", "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhIn0", "{}",
+]  # fmt: skip
+OPTIONS = [
+    "limit", "continue", "labelSelector", "fieldSelector", "resourceVersion",
+    "resourceVersionMatch", "timeoutSeconds", "allowWatchBookmarks", "sendInitialEvents",
+    "includeObject", "watch", "dryRun", "fieldManager", "fieldValidation", "force", "container",
+    "tailLines", "propagationPolicy", "gracePeriodSeconds", "pretty",
+]  # fmt: skip
+META = "g=meta.k8s.io;v=v1"
+ACCEPTED = [
+    "application/json", "*/*", "", "text/html", "application/yaml", ";;;", "application/cbor",
+    f"application/json;as=Table;{META}", f"application/json;as=PartialObjectMetadataList;{META}",
+    f"application/json;as=PartialObjectMetadata;{META}", "application/json;as=Table;v=v9;g=x",
+]  # fmt: skip
+BODIES = [
+    b"", b"{}", b"[]", b"null", b"1", b"{", b"k8s\0", b"k8s\0\n\4", b'[{"op":"x"}]', b"a: b\n--- c",
+    b'[{"op":"remove","path":"/metadata"}]', b'{"metadata":null}', b'{"$patch":"delete"}', b"\xff\xfe",
+    b'{"kind":"x","apiVersion":"y"}', b'[{"op":"replace","path":"","value":{}}]',
+]  # fmt: skip
+MEDIA = [
+    "", "application/json", "application/yaml", "application/merge-patch+json", "text/plain",
+    "application/json-patch+json", "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml", "application/vnd.kubernetes.protobuf",
+]  # fmt: skip
+
+
+async def read(
+    client: Client, method: str, path: str, query: dict[str, str], accept: str
+) -> tuple[int, bytes]:
+    """The answer, of a watch its status alone."""
+    async with client.transport.stream(
+        method, path, query=urlencode(query), headers={"Accept": accept}
+    ) as stream:
+        if stream.status == 200 and ("watch" in query or "/watch/" in path):
+            return stream.status, b""
+        return stream.status, b"".join([chunk async for chunk in stream.chunks])
+
+
+async def test_whatever_is_asked_is_answered_in_words() -> None:
+    """Any method on any path, with any options, representation and body."""
+    rng = random.Random(0)
+    async with cove.embedded(controllers=False) as cluster:
+        client = cluster.client
+        config_map = {"metadata": {"name": "a", "namespace": "default"}, "data": {"k": "v"}}
+        await client.create(GVR("", "v1", "configmaps"), config_map)
+        paths = ["/", "/api", "/apis/apps", "/openapi/v2", "/openapi/v3", "/version", "/metrics"]
+        paths += [
+            "/revisions/9/api/v1/pods",
+            "/cove/history/api/v1/namespaces/default/configmaps/a",
+        ]
+        for resource in await client.discovery.resources():
+            group, version, plural = resource.gvr
+            base = f"/apis/{group}/{version}" if group else f"/api/{version}"
+            inside = f"{base}/namespaces/default" if resource.namespaced else base
+            paths += [f"{base}/{plural}", f"{inside}/{plural}", f"{inside}/{plural}/a"]
+            paths += [f"{inside}/{plural}/a/{s}" for s in ("status", "scale", "log", "proxy")]
+        for _ in range(6000):
+            method = rng.choice(["GET"] * 6 + ["POST", "PUT", "PATCH", "DELETE", "HEAD"])
+            path = rng.choice(paths)
+            query = {k: rng.choice(WORDS) for k in rng.sample(OPTIONS, rng.choice([0, 1, 2, 3]))}
+            async with asyncio.timeout(10):
+                if method in ("GET", "HEAD"):
+                    status, text = await read(client, method, path, query, rng.choice(ACCEPTED))
+                else:
+                    status, _, text = await client.transport.request(
+                        method,
+                        path,
+                        query=urlencode(query),
+                        headers={"Content-Type": rng.choice(MEDIA)},
+                        body=rng.choice(BODIES),
+                    )
+            fault = status == 500 and not any(word.encode() in text for word in UPSTREAM)
+            assert not fault, f"{method} {path} {query}: {text[:500]!r}"

@@ -259,12 +259,14 @@ def parse_revision(text: str, *, field: bool = False) -> int:
         if value < 0 or not text.isascii() or not text.isdigit():
             raise ValueError(text)
     except ValueError as e:
-        raise _bad_revision(text, field) from e
+        raise _bad_revision(text, field, "invalid syntax") from e
+    if value >= 2**64:
+        raise _bad_revision(text, field, "value out of range")
     return value
 
 
-def _bad_revision(text: str, field: bool) -> StatusError:
-    why = f'strconv.ParseUint: parsing "{text}": invalid syntax'
+def _bad_revision(text: str, field: bool, problem: str) -> StatusError:
+    why = f'strconv.ParseUint: parsing "{text}": {problem}'
     if field:
         return invalid("", "", "", [fe.invalid("resourceVersion", text, why)])
     return bad_request(f"invalid resource version: {text}")

@@ -6,6 +6,7 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/service-accounts
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -74,7 +75,7 @@ def _decoded(account: Stored) -> dict[str, Any]:
 
 
 def _mount_token(a: Attributes, spec: dict[str, Any]) -> None:
-    volumes = spec.get("volumes", [])
+    volumes = spec.get("volumes") or []
     name = next(
         (v["name"] for v in volumes if v.get("name", "").startswith("kube-api-access-")), ""
     )
@@ -82,7 +83,7 @@ def _mount_token(a: Attributes, spec: dict[str, Any]) -> None:
     if added:
         name = generate_name("kube-api-access-", a.api.config.rng)
     needed = False
-    for container in [*spec.get("initContainers", ()), *spec.get("containers", ())]:
+    for container in chain(spec.get("initContainers") or (), spec.get("containers") or ()):
         mounts = container.get("volumeMounts", [])
         if any(m.get("mountPath") == MOUNT for m in mounts):
             continue

@@ -21,7 +21,7 @@ from cove.server.negotiate import Accepted, accept
 from cove.server.options import ListOptions, list_options, parse_revision
 from cove.server.request import Request, Response
 from cove.server.store import Event, Expired, Stored, Watcher
-from cove.server.verbs._render import partial, table
+from cove.server.verbs._render import partial, table, table_options
 from cove.server.verbs._select import Matcher, matcher
 from cove.server.verbs.list import too_large
 
@@ -60,6 +60,8 @@ async def watch(api: Api, request: Request, endpoint: Endpoint) -> Response:
             ),
             e.details,
         ) from e
+    if accepted.transform == "Table":
+        table_options(request)
     options = list_options(request, watch=True)
     test = matcher(endpoint, options)
     revision = 0
@@ -68,9 +70,8 @@ async def watch(api: Api, request: Request, endpoint: Endpoint) -> Response:
             revision = parse_revision(options.resource_version)
         except StatusError as e:
             text = options.resource_version
-            raise StatusError(
-                500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax'
-            ) from e
+            why = "value out of range" if text.isdecimal() else "invalid syntax"
+            raise StatusError(500, "", f'strconv.ParseUint: parsing "{text}": {why}') from e
     if accepted.transform == "PartialObjectMetadataList":
         # An event is no list: upstream starts the stream and ends it at the first one.
         return Response(200, stream=_ended(), content_type=accepted.media)
