@@ -839,7 +839,10 @@ async def test_simulated_addresses_are_never_called(api: EmbeddedCluster, addres
 
     error = await refusal(api)
 
-    assert error.message.endswith(f"dial tcp {address}:8443: connect: no route to host")
+    assert error.message.endswith(
+        f"dial tcp {address}:8443: connect: no route to host "
+        "(the pods of this cluster are simulated)"
+    )
 
 
 async def test_an_address_that_is_claimed_is_called(api: EmbeddedCluster) -> None:

@@ -8,14 +8,12 @@ refused here, at the socket, whatever led to it (a URL, a name, a redirect).
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cove.server.outgoing._errors import CallError, reason
+from cove.server.outgoing._errors import CallError, SimulatedError, reason
 from cove.server.outgoing._services import ResolveError, resolve
 from cove.server.outgoing._target import Service, Target
 from cove.server.outgoing._tls import Trust, context_for
@@ -128,7 +126,7 @@ class Outgoing:
     def _socket(self, place: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
         family, kind, protocol, _, address = place
         if not self.reachable(str(address[0])):
-            raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+            raise SimulatedError
         return socket.socket(family, kind, protocol)
 
     async def open(

@@ -7,12 +7,13 @@ exceeded``, ``certificate signed by unknown authority``.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import ssl
 
 from cove.kube.status import CoveError
 
-__all__ = ["CallError", "reason"]
+__all__ = ["CallError", "SimulatedError", "reason"]
 
 _UNTRUSTED = frozenset((18, 19, 20, 21))  # X509_V_ERR_*: self signed, no issuer found
 _EXPIRED = frozenset((9, 10))
@@ -21,6 +22,13 @@ _OTHER_NAME = frozenset((62, 64))
 
 class CallError(CoveError):
     """Nothing usable was answered; the text is what callers quote."""
+
+
+class SimulatedError(OSError):
+    """An address that only seems to be there was to be connected to."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
 
 
 def reason(error: BaseException, host: str, name: str) -> str:
@@ -39,6 +47,8 @@ def reason(error: BaseException, host: str, name: str) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         text = os.strerror(number).lower() if number else str(error.os_error)
+        if isinstance(error.os_error, SimulatedError):
+            text += " (the pods of this cluster are simulated)"
         return f"dial tcp {host}: connect: {text}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "EOF"
