@@ -50,6 +50,7 @@ CONTROLLERS: dict[str, str] = {
     "persistentvolume-protection-controller": "volumeprotection:VolumeProtection",
     "resourcequota-controller": "resourcequota:ResourceQuotaController",
     "node-lifecycle-controller": "nodelifecycle:NodeLifecycleController",
+    "taint-eviction-controller": "tainteviction:TaintEviction",
     "pod-garbage-collector-controller": "podgc:PodGarbageCollector",
     "certificatesigningrequest-approving-controller": "csrapproving:CSRApproving",
     "certificatesigningrequest-signing-controller": "csrsigning:CSRSigning",

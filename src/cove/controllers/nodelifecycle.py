@@ -1,6 +1,6 @@
-"""Node lifecycle: nodes that stop beating are unreachable, and their pods go elsewhere.
+"""Node lifecycle: nodes that stop beating are unreachable.
 
-Conditions become taints; pods that do not tolerate a NoExecute taint are deleted.
+Conditions become taints; what taints do to pods is the taint eviction's business.
 
 Source: https://kubernetes.io/docs/concepts/architecture/nodes/#node-controller
 """
@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from cove.client.meta import key_of
 from cove.client.recorder import reference
 from cove.controllers._conditions import find
-from cove.controllers._controller import Context, Controller, split
+from cove.controllers._controller import Context, Controller
 from cove.controllers._resources import LEASES, NODES, PODS
-from cove.controllers.scheduler._filters import tolerates
 from cove.kube.status import StatusError
-from cove.kube.times import format_time, parse_time
+from cove.kube.times import format_time
 
-__all__ = ["NodeLifecycleController"]
+__all__ = ["NodeLifecycleController", "by_node"]
 
 Doc = dict[str, Any]
 
@@ -45,7 +43,7 @@ def by_node(pod: Doc) -> tuple[str, ...]:
 
 
 class NodeLifecycleController(Controller):
-    """Keys are node names, ``/monitor``, and pods (``namespace/name``) to evict."""
+    """Keys are node names and ``/monitor``."""
 
     name = "node-controller"
 
@@ -60,7 +58,6 @@ class NodeLifecycleController(Controller):
         self._seen: dict[str, float] = {}
         self.nodes.add_handler(self._node_changed)
         self.leases.add_handler(self._lease_changed)
-        self.pods.add_handler(self._pod_changed)
         self.queue.add_after(MONITOR, PERIOD)
 
     def _node_changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
@@ -82,29 +79,13 @@ class NodeLifecycleController(Controller):
             if node is not None and _ready(node) == "Unknown":
                 self.queue.add(name)
 
-    def _pod_changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
-        if new is None or "deletionTimestamp" in new["metadata"]:
-            return
-        name = new["spec"].get("nodeName")
-        if not name:
-            return
-        if old is not None and old["spec"] == new["spec"]:
-            return
-        node = self.nodes.get(None, name)
-        if node is not None and _evicting(node):
-            self.queue.add(key_of(new))
-
     async def sync(self, key: str) -> None:
-        """One node's taints, one pod's eviction, or the round of all nodes."""
+        """One node's taints, or the round of all nodes."""
         if key == MONITOR:
             await self._monitor()
             self.queue.add_after(MONITOR, PERIOD)
             return
-        namespace, name = split(key)
-        if namespace:
-            await self._evict(key)
-            return
-        node = self.nodes.get(None, name)
+        node = self.nodes.get(None, key)
         if node is not None:
             await self._taint(node)
 
@@ -198,68 +179,6 @@ class NodeLifecycleController(Controller):
                 "spec": {"taints": [*kept, *added] or None},
             }
             node = await self.client.patch(NODES, metadata["name"], patch)
-        if _evicting(node):
-            for pod in self.pods.indexed("node", metadata["name"]):
-                self.queue.add(key_of(pod))
-
-    async def _evict(self, key: str) -> None:
-        """Delete the pod if it does not tolerate its node's taints (any longer)."""
-        pod = self.pods.get_key(key)
-        if pod is None or "deletionTimestamp" in pod["metadata"]:
-            return
-        node = self.nodes.get(None, pod["spec"].get("nodeName", ""))
-        taints = _evicting(node) if node is not None else []
-        if not taints:
-            return
-        waits = [self._tolerated(pod, taint) for taint in taints]
-        finite = [w for w in waits if w is not None]
-        if not finite:
-            return
-        left = min(finite)
-        if left > 0:
-            self.queue.add_after(key, left)
-            return
-        metadata = pod["metadata"]
-        self.recorder.event(
-            reference(pod, "v1", "Pod"),
-            "Normal",
-            "TaintManagerEviction",
-            f"Marking for deletion Pod {key}",
-        )
-        condition: Doc = {
-            "type": "DisruptionTarget",
-            "status": "True",
-            "reason": "DeletionByTaintManager",
-            "message": "Taint manager: deleting due to NoExecute taint",
-            "lastTransitionTime": format_time(self.clock.now()),
-        }
-        try:
-            await self.client.patch(
-                PODS,
-                metadata["name"],
-                {"metadata": {"uid": metadata["uid"]}, "status": {"conditions": [condition]}},
-                metadata["namespace"],
-                type="strategic",
-                subresource="status",
-            )
-            await self.client.delete(
-                PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"]
-            )
-        except StatusError as e:
-            if e.code not in (404, 409):
-                raise
-
-    def _tolerated(self, pod: Doc, taint: Doc) -> float | None:
-        """Seconds that the pod may stay with a taint from now on, None for ever."""
-        matching = [t for t in pod["spec"].get("tolerations", ()) if tolerates([t], taint)]
-        if not matching:
-            return 0.0
-        seconds = [t["tolerationSeconds"] for t in matching if "tolerationSeconds" in t]
-        if not seconds:
-            return None
-        added = taint.get("timeAdded")
-        since = (self.clock.now() - parse_time(added)).total_seconds() if added else 0.0
-        return max(float(min(seconds)) - since, 0.0)
 
 
 def _beat(node: Doc) -> Any:
@@ -289,8 +208,3 @@ def _wanted(node: Doc) -> set[tuple[str, str]]:
     if node.get("spec", {}).get("unschedulable"):
         wanted.add((PREFIX + "unschedulable", "NoSchedule"))
     return wanted
-
-
-def _evicting(node: Doc) -> list[Doc]:
-    taints = node.get("spec", {}).get("taints") or ()
-    return [t for t in taints if t.get("effect") == "NoExecute"]

@@ -75,15 +75,16 @@ class PodGarbageCollector(Controller):
                 # Whoever counts on the pod shall see that it ended.
                 status: Doc = {"phase": "Failed"}
                 if disruption:
-                    status["conditions"] = [
-                        {
-                            "type": "DisruptionTarget",
-                            "status": "True",
-                            "reason": "DeletionByPodGC",
-                            "message": disruption,
-                            "lastTransitionTime": format_time(self.clock.now()),
-                        }
-                    ]
+                    condition: Doc = {
+                        "type": "DisruptionTarget",
+                        "status": "True",
+                        "reason": "DeletionByPodGC",
+                        "message": disruption,
+                        "lastTransitionTime": format_time(self.clock.now()),
+                    }
+                    if metadata.get("generation"):
+                        condition["observedGeneration"] = metadata["generation"]
+                    status["conditions"] = [condition]
                 await self.client.patch(
                     PODS,
                     metadata["name"],
