@@ -18,15 +18,11 @@ from cove.controllers._pods import (
     template_object,
 )
 from cove.controllers._resources import PODS
-from cove.controllers.job._policy import (
-    INDEX,
-    index_of,
-)
-from cove.controllers.job._tally import FAILURES, FINALIZER, has_finalizer, outcome
+from cove.controllers.job._policy import INDEX, failure_action, index_of
+from cove.controllers.job._tally import FAILURES, FINALIZER, IGNORED, has_finalizer, outcome
 from cove.controllers.job._verdict import Verdict
 from cove.kube.labels import from_document
 from cove.kube.status import StatusError
-from cove.kube.times import parse_time
 
 __all__ = ["Sync"]
 
@@ -61,6 +57,8 @@ class Sync(Verdict):
         self.active = [p for p in pods if self._is_active(p)]
         await self._count()
         self.verdict = self._verdict()
+        if self.verdict is not None and self.delayed:
+            await self._count(decided=True)
         self._suspension()
         error: StatusError | None = None
         terminating = self._terminating()
@@ -108,7 +106,7 @@ class Sync(Verdict):
         missing = min(missing, BATCH)
         if missing <= 0:
             return
-        delay = self._backoff()
+        delay = self._backoff() if self.failed_indexes is None else 0.0
         if delay > 0:
             self.c.queue.add_after(self.key, delay)
             return
@@ -150,18 +148,20 @@ class Sync(Verdict):
         delay = min(BACKOFF * 2.0 ** (failures - 1), BACKOFF_LIMIT)
         return delay - (self.now - last).total_seconds()
 
-    def _ended(self, pod: Doc) -> datetime:
-        times = [
-            parse_time(state["finishedAt"])
-            for c in pod.get("status", {}).get("containerStatuses") or ()
-            if (state := (c.get("state") or {}).get("terminated")) and state.get("finishedAt")
-        ]
-        if times:
-            return max(times)
-        text = pod["metadata"].get("deletionTimestamp")
-        if text:
-            return min(parse_time(text), self.now)
-        return self.now
+    def _due(self, indexes: list[int]) -> list[int]:
+        """The indexes that need not wait; if all do, the Job is looked at when the first may."""
+        waits = {index: self._wait(index) for index in indexes}
+        now = [index for index, wait in waits.items() if wait <= 0]
+        if waits and not now:
+            self.c.queue.add_after(self.key, min(waits.values()))
+        return now
+
+    def _wait(self, index: int) -> float:
+        pod = self.delayed.get(index)
+        if pod is None:
+            return 0.0
+        failures, moment = self._last(pod)
+        return min(BACKOFF * 2.0**failures, BACKOFF_LIMIT) - (self.now - moment).total_seconds()
 
     async def _create(self, count: int) -> None:
         indexes: list[int | None] = [None] * count
@@ -169,9 +169,9 @@ class Sync(Verdict):
             taken = {index_of(p) for p in self.active} | self.indexes
             taken |= self.failed_indexes or set()
             if self.only_failed:
-                taken |= {index_of(p) for p in self.pods if "deletionTimestamp" in p["metadata"]}
-            free = [i for i in range(self.completions or 0) if i not in taken]
-            indexes = list(free[:count])
+                taken |= {index_of(p) for p in self.pods if self._is_terminating(p)}
+            free = [i for i in range(self.completions or 0) if i not in taken][:count]
+            indexes = list(free if self.failed_indexes is None else self._due(free))
         expectations, key = self.c.expectations, self.key
         expectations.expect(key, adds=len(indexes))
         done, batch = 0, 1
@@ -200,7 +200,7 @@ class Sync(Verdict):
         metadata["generateName"] = f"{name}-{index}-"
         metadata["annotations"] = {**(metadata.get("annotations") or {}), INDEX: str(index)}
         if self.failed_indexes is not None:
-            metadata["annotations"][FAILURES] = str(self._failures_of(index))
+            metadata["annotations"] |= self._failures_of(index)
         metadata["labels"] = {**(metadata.get("labels") or {}), INDEX: str(index)}
         env = {
             "name": "JOB_COMPLETION_INDEX",
@@ -218,13 +218,17 @@ class Sync(Verdict):
         pod["spec"] = spec
         return pod
 
-    def _failures_of(self, index: int) -> int:
-        counts = [
-            int((p["metadata"].get("annotations") or {}).get(FAILURES, "0")) + 1
-            for p in self.pods
-            if index_of(p) == index and self._has_failed(p)
-        ]
-        return max(counts, default=0)
+    def _failures_of(self, index: int) -> dict[str, str]:
+        """How often an index has failed, as its next pod is to tell it."""
+        pod = self.delayed.get(index)
+        if pod is None:
+            return {FAILURES: "0"}
+        known = pod["metadata"].get("annotations") or {}
+        counts = {FAILURES: int(known.get(FAILURES, 0)), IGNORED: int(known.get(IGNORED, 0))}
+        counts[IGNORED if failure_action(self.job, pod)[0] == "Ignore" else FAILURES] += 1
+        if not counts[IGNORED]:
+            del counts[IGNORED]
+        return {k: str(v) for k, v in counts.items()}
 
     async def _delete(self, pods: list[Doc]) -> None:
         """Pods that are not wanted do not count: their finalizer goes before they do."""

@@ -10,7 +10,7 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#job-termi
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cove.controllers._conditions import find
@@ -25,17 +25,18 @@ from cove.controllers.job._policy import (
     parse_indexes,
 )
 from cove.kube.status import StatusError
-from cove.kube.times import format_time
+from cove.kube.times import format_time, parse_time
 
 if TYPE_CHECKING:
     from cove.controllers.job._controller import JobController
 
-__all__ = ["FAILURES", "FINALIZER", "Tally", "has_finalizer", "outcome"]
+__all__ = ["FAILURES", "FINALIZER", "IGNORED", "Tally", "has_finalizer", "outcome"]
 
 Doc = dict[str, Any]
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
 FAILURES = "batch.kubernetes.io/job-index-failure-count"
+IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
 
 
 def has_finalizer(pod: Doc) -> bool:
@@ -50,6 +51,16 @@ def outcome(job: Doc) -> str:
         if condition is not None and condition.get("status") == "True":
             return type
     return ""
+
+
+def _phase(pod: Doc) -> str:
+    return str(pod.get("status", {}).get("phase", ""))
+
+
+def _number(pod: Doc, annotation: str) -> int:
+    """A count in an annotation, 0 without."""
+    text = (pod["metadata"].get("annotations") or {}).get(annotation, "")
+    return int(text) if text.isdigit() else 0
 
 
 class Tally:
@@ -80,6 +91,8 @@ class Tally:
         self.indexes: set[int] = set()
         self.failed_indexes: set[int] | None = None
         self.fail_message = ""
+        # Index → its last failed pod, kept until another has its number of failures.
+        self.delayed: dict[int, Doc] = {}
 
     # -- pods
 
@@ -99,13 +112,12 @@ class Tally:
         # A pod that is deleted may never get to tell that it failed.
         return "deletionTimestamp" in pod["metadata"] and phase != "Succeeded"
 
+    @staticmethod
+    def _is_terminating(pod: Doc) -> bool:
+        return "deletionTimestamp" in pod["metadata"] and _phase(pod) not in ("Succeeded", "Failed")
+
     def _terminating(self) -> int:
-        return sum(
-            1
-            for p in self.pods
-            if "deletionTimestamp" in p["metadata"]
-            and p.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-        )
+        return sum(map(self._is_terminating, self.pods))
 
     async def _drop_finalizer(self, pod: Doc) -> bool:
         metadata = pod["metadata"]
@@ -131,8 +143,8 @@ class Tally:
 
     # -- counting
 
-    async def _count(self) -> None:
-        """Count the pods that ended since the last look."""
+    async def _count(self, *, decided: bool = False) -> None:
+        """Count the pods that ended since the last look; all of them of a decided Job."""
         status = self.status
         uncounted = status.get("uncountedTerminatedPods") or {}
         known = {
@@ -142,22 +154,22 @@ class Tally:
         noted = {*known["succeeded"], *known["failed"]}
         total = self.completions or 0
         indexes = parse_indexes(status.get("completedIndexes"), total) if self.indexed else set()
-        failed_indexes = (
-            parse_indexes(status.get("failedIndexes"), total)
-            if self.spec.get("backoffLimitPerIndex") is not None
-            else None
-        )
-        self.fail_message = ""
+        failed_indexes = self._judge()
+        self.delayed = {}
+        if failed_indexes is not None and not decided:
+            succeeded = {index_of(p) for p in self.pods if _phase(p) == "Succeeded"}
+            self._delay(indexes | succeeded | failed_indexes)
+        kept = {p["metadata"]["uid"] for p in self.delayed.values()}
         ended: list[Doc] = []
         fresh = False
         for pod in self.pods:
             uid = pod["metadata"]["uid"]
-            if not has_finalizer(pod):
+            if not has_finalizer(pod) or uid in kept:
                 continue
-            if pod.get("status", {}).get("phase") == "Succeeded":
+            index = index_of(pod)
+            if _phase(pod) == "Succeeded":
                 ended.append(pod)
                 if self.indexed:
-                    index = index_of(pod)
                     if 0 <= index < total and index not in indexes:
                         indexes.add(index)
                         fresh = True
@@ -166,14 +178,9 @@ class Tally:
                     fresh = True
             elif self._has_failed(pod):
                 ended.append(pod)
-                if uid in noted:
+                if uid in noted or (self.indexed and not 0 <= index < total):
                     continue
-                action, message = failure_action(self.job, pod)
-                if action == "FailJob" and not self.fail_message:
-                    self.fail_message = message
-                if failed_indexes is not None:
-                    self._fail_index(pod, action, failed_indexes)
-                if action != "Ignore":
+                if failure_action(self.job, pod)[0] != "Ignore":
                     known["failed"].append(uid)
                     fresh = True
         self.indexes, self.failed_indexes = indexes, failed_indexes
@@ -205,13 +212,61 @@ class Tally:
             self._set(field, status.get(field, 0))
         self.uncounted = left
 
-    def _fail_index(self, pod: Doc, action: str, failed: set[int]) -> None:
-        index = index_of(pod)
-        if index < 0 or index in failed:
-            return
-        failures = int((pod["metadata"].get("annotations") or {}).get(FAILURES, "0")) + 1
-        if action == "FailIndex" or failures > int(self.spec["backoffLimitPerIndex"]):
-            failed.add(index)
+    def _judge(self) -> set[int] | None:
+        """The indexes that failed, None without a limit per index; notes what fails the Job."""
+        limit = self.spec.get("backoffLimitPerIndex")
+        total = self.completions or 0
+        failed = parse_indexes(self.status.get("failedIndexes"), total)
+        self.fail_message = ""
+        for pod in self.pods:
+            if not self._has_failed(pod):
+                continue
+            action, message = failure_action(self.job, pod)
+            if action == "FailJob" and not self.fail_message:
+                self.fail_message = message
+            index = index_of(pod)
+            if limit is None or not 0 <= index < total:
+                continue
+            if action == "FailIndex" or (action != "Ignore" and _number(pod, FAILURES) >= limit):
+                failed.add(index)
+        return None if limit is None else failed
+
+    def _delay(self, done: set[int]) -> None:
+        """Keep the last failed pod of each index that goes on and has no other pod."""
+        running = {index_of(p) for p in self.active}
+        for pod in self.pods:
+            index = index_of(pod)
+            if (
+                not has_finalizer(pod)
+                or not self._has_failed(pod)
+                or not 0 <= index < (self.completions or 0)
+                or index in done
+                or index in running
+            ):
+                continue
+            known = self.delayed.get(index)
+            if known is None or self._last(known) <= self._last(pod):
+                self.delayed[index] = pod
+
+    def _last(self, pod: Doc) -> tuple[int, datetime]:
+        return (_number(pod, FAILURES) + _number(pod, IGNORED), self._ended(pod))
+
+    def _ended(self, pod: Doc) -> datetime:
+        """When a pod ended, as well as it can be known."""
+        status, metadata = pod.get("status", {}), pod["metadata"]
+        times = [
+            ((c.get("state") or {}).get("terminated") or {}).get("finishedAt")
+            for c in status.get("containerStatuses") or ()
+        ]
+        if times and all(times):
+            return max(parse_time(t) for t in times if t)
+        ready = find(status.get("conditions"), "Ready")
+        if ready is not None and ready["status"] == "False" and ready.get("lastTransitionTime"):
+            return parse_time(ready["lastTransitionTime"])
+        if metadata.get("deletionTimestamp"):
+            grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+            return parse_time(metadata["deletionTimestamp"]) - grace
+        return parse_time(metadata["creationTimestamp"])
 
     def _total(self, field: str) -> int:
         return int(self.status.get(field, 0)) + len(self.uncounted.get(field, ()))

@@ -8,9 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cove.controllers._conditions import find, seconds_since
-from cove.controllers.job._policy import (
-    parse_indexes,
-)
+from cove.controllers.job._policy import failure_action, parse_indexes
 from cove.controllers.job._tally import Tally
 
 __all__ = ["Verdict"]
@@ -34,7 +32,8 @@ class Verdict(Tally):
         if self.fail_message:
             return "FailureTarget", "PodFailurePolicy", self.fail_message
         limit = self.spec.get("backoffLimit", 6)
-        if self._total("failed") > limit or self._restarts_exceed(limit):
+        failed = self._total("failed") + self._delayed_failures()
+        if failed > limit or self._restarts_exceed(limit):
             return (
                 "FailureTarget",
                 "BackoffLimitExceeded",
@@ -55,7 +54,7 @@ class Verdict(Tally):
                     "Job has exceeded the specified maximal number of failed indexes",
                 )
             done = len(self.failed_indexes | self.indexes)
-            if self.completions is not None and done >= self.completions and not self.active:
+            if self.completions is not None and done >= self.completions:
                 return "FailureTarget", "FailedIndexes", "Job has failed indexes"
         met = self._success_policy()
         if met is not None:
@@ -72,6 +71,10 @@ class Verdict(Tally):
                 "Reached expected number of succeeded pods",
             )
         return None
+
+    def _delayed_failures(self) -> int:
+        pods = self.delayed.values()
+        return sum(failure_action(self.job, p)[0] != "Ignore" for p in pods)
 
     def _success_policy(self) -> tuple[str, str, str] | None:
         policy = self.spec.get("successPolicy")
