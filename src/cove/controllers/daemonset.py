@@ -35,6 +35,8 @@ Doc = dict[str, Any]
 LABEL = "controller-revision-hash"
 GENERATION = "pod-template-generation"
 BURST = 250
+# A pod that keeps failing on a node is replaced after a second, then two, up to this.
+BACKOFF_LIMIT = 900.0
 # Daemons run on nodes that others are kept from.
 _TOLERATIONS: tuple[tuple[str, str], ...] = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
@@ -62,6 +64,8 @@ class DaemonSetController(Controller):
         self.recorder = context.recorder(self.name)
         self.control = PodControl(self.client, self.recorder)
         self.expectations = Expectations(self.clock)
+        # Set (key), node → (when a failed pod was last removed, seconds to wait since).
+        self.backoff: dict[str, dict[str, tuple[float, float]]] = {}
         self.watch_own(self.sets)
         self.pods.add_handler(self._pod_changed)
         self.nodes.add_handler(self._node_changed)
@@ -93,6 +97,7 @@ class DaemonSetController(Controller):
         obj = self.sets.get_key(key)
         if obj is None:
             self.expectations.forget(key)
+            self.backoff.pop(key, None)
             return
         if "deletionTimestamp" in obj["metadata"]:
             return
@@ -161,6 +166,8 @@ class _Sync:
         )
         self.by_node: dict[str, list[Doc]] = {}
         for pod in pods:
+            if _ended(pod) and "deletionTimestamp" in pod["metadata"]:
+                continue  # whatever holds it, it is in nobody's way
             self.by_node.setdefault(_node_of(pod), []).append(pod)
         self.should = {n["metadata"]["name"]: self._should(n) for n in self.c.nodes}
         if self.c.expectations.satisfied(self.key):
@@ -195,34 +202,59 @@ class _Sync:
         return False, not any(t["effect"] == "NoExecute" for t in refused)
 
     def _plan(self) -> tuple[list[str], list[Doc]]:
+        """(nodes that need a pod, pods that are not to be)."""
         create: list[str] = []
         delete: list[Doc] = []
         for node, (run, stay) in self.should.items():
             pods = self.by_node.get(node, [])
-            if run and not pods:
-                create.append(node)
+            if not pods:
+                if run:
+                    create.append(node)
                 continue
-            kept: list[Doc] = []
-            for pod in pods:
-                if "deletionTimestamp" in pod["metadata"]:
-                    continue
-                if not stay:
-                    delete.append(pod)
-                elif pod.get("status", {}).get("phase") in ("Failed", "Succeeded"):
-                    self._ended(node, pod)
-                    delete.append(pod)
-                else:
-                    kept.append(pod)
-            if len(kept) > 1 and not self._surge():
-                kept.sort(key=lambda p: (not is_ready(p), p["metadata"]["creationTimestamp"]))
+            alive = [p for p in pods if "deletionTimestamp" not in p["metadata"]]
+            if not stay:
+                delete += alive
+                continue
+            ended = [p for p in alive if _ended(p)]
+            delete += [p for p in ended if self._may_remove(node, p)]
+            kept = sorted((p for p in alive if not _ended(p)), key=_by_age)
+            if not self._surge():
                 delete += kept[1:]
+            elif not kept:
+                if run:
+                    create.append(node)
+            else:
+                delete += self._doubles(kept)
         for node, pods in self.by_node.items():
             if node and node not in self.should:
                 delete += [p for p in pods if "deletionTimestamp" not in p["metadata"]]
         return create, delete
 
-    def _ended(self, node: str, pod: Doc) -> None:
+    def _doubles(self, pods: list[Doc]) -> list[Doc]:
+        """What goes of a node's pods with a surge: two stay as long as the old one serves."""
+        new = [p for p in pods if not self._outdated(p)]
+        old = [p for p in pods if self._outdated(p)]
+        gone = new[1:] + old[1:]
+        if new and old and (not is_ready(old[0]) or self._available(new[0])):
+            gone.append(old[0])
+        return gone
+
+    def _may_remove(self, node: str, pod: Doc) -> bool:
+        """Whether a pod that ended is removed now; a failing one is waited for longer and longer."""
         failed = pod.get("status", {}).get("phase") == "Failed"
+        if failed:
+            now, waits = self.c.clock.monotonic(), self.c.backoff.setdefault(self.key, {})
+            since, wait = waits.get(node, (0.0, 0.0))
+            if now - since > 2 * BACKOFF_LIMIT:
+                wait = 0.0
+            if now - since < wait:
+                self.c.queue.add_after(self.key, wait - (now - since))
+                return False
+            waits[node] = (now, min(wait * 2, BACKOFF_LIMIT) or 1.0)
+        self._tell(node, pod, failed=failed)
+        return True
+
+    def _tell(self, node: str, pod: Doc, *, failed: bool) -> None:
         name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
         self.c.recorder.event(
             self.owner.involved,
@@ -248,45 +280,36 @@ class _Sync:
         if (self.spec.get("updateStrategy") or {}).get("type") == "OnDelete":
             return [], []
         surge = self._surge()
-        old: dict[str, Doc] = {}
-        unavailable = doubled = 0
-        for node, (run, _) in self.should.items():
-            if not run:
-                continue
-            alive = [
-                p for p in self.by_node.get(node, []) if "deletionTimestamp" not in p["metadata"]
-            ]
-            outdated = [p for p in alive if self._outdated(p)]
-            good = [p for p in alive if self._available(p)]
-            if not good:
-                unavailable += 1
-            if len(alive) > 1:
-                doubled += 1
-            if outdated:
-                old[node] = outdated[0]
-        if surge:
-            create, delete = [], []
-            for node, pod in old.items():
-                new = [
-                    p
-                    for p in self.by_node.get(node, [])
-                    if not self._outdated(p) and "deletionTimestamp" not in p["metadata"]
-                ]
-                if any(self._available(p) for p in new):
-                    delete.append(pod)
-                elif not new and doubled < surge:
-                    create.append(node)
-                    doubled += 1
-            return create, delete
-        room = max(self._strategy("maxUnavailable"), 1)
+        free: list[tuple[str, Doc]] = []
+        ready: list[tuple[str, Doc]] = []
         doomed: list[Doc] = []
-        for pod in old.values():
-            if not self._available(pod):
-                doomed.append(pod)
-            elif unavailable < room:
-                unavailable += 1
-                doomed.append(pod)
-        return [], doomed
+        taken = 0
+        for node, (run, _) in self.should.items():
+            pods = self.by_node.get(node, [])
+            if not run and not pods:
+                continue
+            pods = [p for p in pods if "deletionTimestamp" not in p["metadata"]]
+            pods.sort(key=_by_age)
+            new = [p for p in pods if not self._outdated(p)]
+            old = [p for p in pods if self._outdated(p)]
+            if len(new) > 1 or len(old) > 1 or (surge == 0 and not pods):
+                taken += 1  # the plan sees to it
+            elif not old:
+                taken += surge == 0 and not self._available(new[0])
+            elif not new:
+                serves = self._available(old[0])
+                (ready if serves else free).append((node, old[0]))
+                taken += surge == 0 and not serves
+            elif self._available(new[0]):
+                doomed.append(old[0])
+            else:
+                taken += 1
+        # What does not serve is replaced in any case, the rest as far as there is room.
+        room = (surge or max(self._strategy("maxUnavailable"), 1)) - taken
+        chosen = free + ready[: max(room, 0)]
+        if surge:
+            return [node for node, _ in chosen], doomed
+        return [], [pod for _, pod in chosen]
 
     def _outdated(self, pod: Doc) -> bool:
         return (pod["metadata"].get("labels") or {}).get(LABEL) != self.hash
@@ -336,21 +359,18 @@ class _Sync:
             ("desired", "current", "misscheduled", "ready", "available", "updated"), 0
         )
         for node, (run, _) in self.should.items():
-            alive = [
-                p for p in self.by_node.get(node, []) if "deletionTimestamp" not in p["metadata"]
-            ]
+            pods = self.by_node.get(node)
             if not run:
-                counts["misscheduled"] += bool(alive)
+                counts["misscheduled"] += bool(pods)
                 continue
             counts["desired"] += 1
-            if not alive:
+            if not pods:
                 continue
             counts["current"] += 1
-            pod = min(alive, key=lambda p: str(p["metadata"]["creationTimestamp"]))
+            pod = min(pods, key=_by_age)
             counts["ready"] += is_ready(pod)
             counts["available"] += self._available(pod)
-            newest = max(alive, key=lambda p: str(p["metadata"]["creationTimestamp"]))
-            counts["updated"] += not self._outdated(newest)
+            counts["updated"] += not self._outdated(pod)
         status: Doc = {
             "currentNumberScheduled": counts["current"],
             "numberMisscheduled": counts["misscheduled"],
@@ -377,6 +397,16 @@ class _Sync:
         seconds = self.spec.get("minReadySeconds", 0)
         if seconds and counts["ready"] != counts["available"]:
             self.c.queue.add_after(self.key, float(seconds))
+
+
+def _ended(pod: Doc) -> bool:
+    return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+
+
+def _by_age(pod: Doc) -> tuple[bool, str, str]:
+    """Sort key: those on a node first, the oldest of them."""
+    metadata = pod["metadata"]
+    return (not pod["spec"].get("nodeName"), metadata["creationTimestamp"], metadata["name"])
 
 
 def _generation(obj: Doc) -> int:
