@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import shutil
+import socket
 import sysconfig
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -24,7 +26,24 @@ def _present(capability: str) -> bool:
         return (BIN / "kubectl").exists()
     if capability == "helm":
         return importlib.util.find_spec("helm_python") is not None
+    if capability == "docker":
+        return _answers("/var/run/docker.sock")
+    if capability == "root":
+        return os.geteuid() == 0 and shutil.which("iptables-restore") is not None
+    if capability == "caddy":
+        return (BIN / "caddy").exists()
+    if capability == "registry":
+        return shutil.which("docker-registry") is not None
     raise ValueError(f"unknown capability {capability!r}")
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -37,6 +56,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if capability in required:
                 pytest.fail(f"{capability} is missing and COVE_REQUIRE names it", pytrace=False)
             pytest.skip(f"{capability} is missing")
+
+
+@pytest.fixture(autouse=True)
+def no_containers_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster of the command line runs containers where it finds an engine."""
+    monkeypatch.setenv("COVE_CONTAINER_ENGINE", "none")
 
 
 @pytest.fixture(autouse=True)

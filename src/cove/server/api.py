@@ -32,6 +32,7 @@ from cove.server.store import Store
 if TYPE_CHECKING:
     from cove.server.admission import Admission
     from cove.server.identity import Identity
+    from cove.server.kubelet import Kubelet
     from cove.server.registry import Registry
 
 __all__ = ["Api", "Config"]
@@ -90,6 +91,8 @@ class Api:
         store.clock = config.clock
         # What its owner adds to the paths below /cove/, by their first part.
         self.extra: dict[str, Callable[[Api, Request], Awaitable[Response]]] = {}
+        # The nodes, where they run containers.
+        self.kubelet: Kubelet | None = None
         # host:port as clients reach the server; told by discovery once it is known.
         self.server_address = ""
         # The offset of the service address given out last (hooks/services.py); 0: none yet.
