@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cove.node.driver import ContainerState, States
+from cove.node.driver import ContainerState, PodState, States
 
 __all__ = ["ended", "pod_status"]
 
@@ -21,11 +21,11 @@ _INITIALIZING = ContainerState({"waiting": {"reason": "PodInitializing"}})
 def _container(container: Doc, state: ContainerState) -> Doc:
     status: Doc = {
         "name": container["name"],
-        "image": container.get("image", ""),
+        "image": state.image or container.get("image", ""),
         "imageID": state.image_id,
         "ready": state.ready,
         "restartCount": state.restarts,
-        "started": "running" in state.state,
+        "started": "running" in state.state and state.started is not False,
         "state": state.state,
         "lastState": state.last,
     }
@@ -96,8 +96,8 @@ def _condition(type: str, ok: bool, now: str, reason: str = "", message: str = "
     return condition
 
 
-def _conditions(pod: Doc, states: States, phase: str, now: str) -> list[Doc]:
-    spec = pod["spec"]
+def _conditions(pod: Doc, state: PodState, phase: str, now: str) -> list[Doc]:
+    spec, states = pod["spec"], state.containers
     old = {c["type"]: c for c in pod.get("status", {}).get("conditions", ())}
     unready = [c["name"] for c in spec["containers"] if not states.get(c["name"], _WAITING).ready]
     reason = message = ""
@@ -132,10 +132,10 @@ def _conditions(pod: Doc, states: States, phase: str, now: str) -> list[Doc]:
                 f"[{message}]" if len(texts) > 1 else message,
             )
     inits = [c for c in spec.get("initContainers", ()) if c.get("restartPolicy") != "Always"]
-    initialized = all("terminated" in states.get(c["name"], _WAITING).state for c in inits)
+    initialized = all(_done(states.get(c["name"], _WAITING)) for c in inits)
     final = phase in ("Succeeded", "Failed")
     conditions = [
-        _condition("PodReadyToStartContainers", not final, now),
+        _condition("PodReadyToStartContainers", state.network and not final, now),
         _condition(
             "Initialized",
             initialized,
@@ -160,24 +160,32 @@ def _conditions(pod: Doc, states: States, phase: str, now: str) -> list[Doc]:
     return conditions
 
 
-def pod_status(pod: Doc, states: States, address: str, host: str, now: str) -> Doc:
+def _done(state: ContainerState) -> bool:
+    ended = state.state.get("terminated")
+    return ended is not None and ended.get("exitCode") == 0
+
+
+def pod_status(pod: Doc, state: PodState, address: str, host: str, now: str) -> Doc:
     """What to merge into the pod's status.  ``address`` is the pod's IP, ``host`` its node's."""
-    spec = pod["spec"]
-    phase = _phase(spec, states)
+    spec, states = pod["spec"], state.containers
+    phase = "Failed" if state.reason else _phase(spec, states)
     if spec.get("hostNetwork"):
         address = host
     status: Doc = {
         "phase": phase,
-        "conditions": _conditions(pod, states, phase, now),
+        "conditions": _conditions(pod, state, phase, now),
         "hostIP": host,
         "hostIPs": [{"ip": host}],
-        "podIP": address,
-        "podIPs": [{"ip": address}],
         "startTime": pod.get("status", {}).get("startTime") or now,
         "containerStatuses": [
             _container(c, states.get(c["name"], _WAITING)) for c in spec["containers"]
         ],
     }
+    if state.network or spec.get("hostNetwork"):
+        status["podIP"] = address
+        status["podIPs"] = [{"ip": address}]
+    if state.reason:
+        status["reason"], status["message"] = state.reason, state.message
     if pod["metadata"].get("generation"):
         status["observedGeneration"] = pod["metadata"]["generation"]
     inits = spec.get("initContainers")
@@ -185,4 +193,7 @@ def pod_status(pod: Doc, states: States, address: str, host: str, now: str) -> D
         status["initContainerStatuses"] = [
             _container(c, states.get(c["name"], _INITIALIZING)) for c in inits
         ]
+    ephemeral = [c for c in spec.get("ephemeralContainers") or () if c["name"] in states]
+    if ephemeral:
+        status["ephemeralContainerStatuses"] = [_container(c, states[c["name"]]) for c in ephemeral]
     return status

@@ -27,11 +27,11 @@ from cove.client import (
 from cove.client.meta import key_of
 from cove.client.recorder import reference
 from cove.kube.gvk import GVR
-from cove.kube.status import StatusError
+from cove.kube.status import CoveError, StatusError
 from cove.kube.times import format_micro_time, format_time
 from cove.node._status import ended, pod_status
 from cove.node.addresses import Addresses
-from cove.node.driver import Driver, States
+from cove.node.driver import Driver, PodState
 from cove.node.nodes import MESSAGE, NodeSpec, lease, node_object, node_status
 
 __all__ = ["NodeAgent"]
@@ -54,16 +54,18 @@ RENEWALS_PER_SECOND = 10
 class _Pod:
     """A pod on one of the nodes."""
 
-    __slots__ = ("address", "pod", "started", "states", "stopping", "written")
+    __slots__ = ("address", "grace", "pod", "started", "states", "stopped", "stopping", "written")
 
     def __init__(self, pod: Doc) -> None:
         self.pod = pod
         self.address = ""
         self.started = False
         self.stopping = False
-        self.states: States | None = None
-        # The states that the server knows.
-        self.written: States | None = None
+        self.grace = 0.0
+        self.stopped = False
+        self.states: PodState | None = None
+        # The state that the server knows.
+        self.written: PodState | None = None
 
 
 class NodeAgent:
@@ -93,13 +95,15 @@ class NodeAgent:
         self._keys: dict[str, str] = {}
         self._queue: WorkQueue[str] = WorkQueue(clock=self._clock)
         self._stack = AsyncExitStack()
+        self._tasks = Tasks()
+        self._stops = 0
         self._leases: dict[str, Doc] = {}
         self._recorder = Recorder(self._client, "kubelet", clock=self._clock)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.driver.close)
-            tasks = await stack.enter_async_context(Tasks())
+            tasks = self._tasks = await stack.enter_async_context(Tasks())
             stack.callback(self._queue.close)
             await stack.enter_async_context(self._recorder)
             informers = self._informers
@@ -124,7 +128,7 @@ class NodeAgent:
     @property
     def quiet(self) -> bool:
         """Whether no pod waits for a look or is in work, and no event waits to be written."""
-        return self._queue.idle and self._recorder.quiet
+        return self._queue.idle and self._recorder.quiet and not self._stops
 
     # -- nodes
 
@@ -234,6 +238,8 @@ class NodeAgent:
             return
         before = entry.pod
         entry.pod = new
+        if entry.started:
+            self.driver.update(new)
         if "deletionTimestamp" in new["metadata"]:
             self._queue.add(uid)
         elif new["spec"].get("readinessGates") or before["metadata"].get("generation") != new[
@@ -290,9 +296,9 @@ class NodeAgent:
         if entry.states is not None and entry.states is not entry.written:
             await self._write(entry)
 
-    def _report(self, uid: str, states: States) -> None:
+    def _report(self, uid: str, states: PodState) -> None:
         entry = self._pods.get(uid)
-        if entry is not None and not entry.stopping:
+        if entry is not None and entry.states != states:
             entry.states = states
             self._queue.add(uid)
 
@@ -324,11 +330,15 @@ class NodeAgent:
         """Stop the containers, then take the object away: it has waited for that."""
         pod = entry.pod
         metadata = pod["metadata"]
+        grace = float(metadata.get("deletionGracePeriodSeconds") or 0)
         if not entry.stopping:
-            entry.stopping = True
-            grace = float(metadata.get("deletionGracePeriodSeconds") or 0)
             self._recorder.event(reference(pod, "v1", "Pod"), "Normal", "Killing", _killing(pod))
-            await self.driver.stop(pod, grace)
+        if not entry.stopped:
+            self._stop(uid, entry, grace)
+            if not entry.stopped:
+                await self._told(entry)
+                return
+        await self._told(entry)
         if metadata.get("finalizers") and metadata.get("deletionGracePeriodSeconds") == 0:
             return  # whoever holds it has to let go
         try:
@@ -339,10 +349,41 @@ class NodeAgent:
             if e.code not in (404, 409):
                 raise
 
+    async def _told(self, entry: _Pod) -> None:
+        """See to it that the server knows what the driver has reported."""
+        if entry.states is not None and entry.states is not entry.written:
+            await self._write(entry)
+
+    def _stop(self, uid: str, entry: _Pod, grace: float) -> None:
+        """Have the driver end the pod, in a task of its own: grace takes its time.
+
+        Once it has been asked it is asked again only to be quicker.
+        """
+        if entry.stopping and grace >= entry.grace:
+            return
+        entry.stopping, entry.grace = True, grace
+        self._stops += 1
+        self._tasks.start(f"end of pod {self._keys.get(uid, uid)}", self._end(uid, entry, grace))
+
+    async def _end(self, uid: str, entry: _Pod, grace: float) -> None:
+        try:
+            await self.driver.stop(entry.pod, grace)
+            entry.stopped = True
+        except CoveError as e:
+            log.warning("pod %s could not be ended: %s", self._keys.get(uid, uid), e)
+            entry.stopping = False
+        finally:
+            self._stops -= 1
+            if entry.stopped:
+                self._queue.add(uid)
+            else:
+                self._queue.add_rate_limited(uid)
+
     async def _gone(self, uid: str, entry: _Pod) -> None:
-        if not entry.stopping:
-            entry.stopping = True
-            await self.driver.stop(entry.pod, 0.0)
+        if not entry.stopped:
+            self._stop(uid, entry, 0.0)
+            if not entry.stopped:
+                return
         self._pods.pop(uid, None)
         if entry.address:
             self._addresses.free(entry.address)

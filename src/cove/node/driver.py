@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["ContainerState", "Driver", "Report", "Runtime"]
+__all__ = ["ContainerState", "Driver", "PodState", "Report", "Runtime", "States"]
 
 Doc = dict[str, Any]
 
@@ -26,11 +26,31 @@ class ContainerState:
     id: str = ""
     image_id: str = ""
     last: Mapping[str, Any] = field(default_factory=dict)
+    # As the runtime names it; "" is as the pod does.
+    image: str = ""
+    # Whether its startup probe has succeeded; None: it has none.
+    started: bool | None = None
 
 
 # Container name → state, init and ephemeral containers included.
 States = Mapping[str, ContainerState]
-Report = Callable[[States], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PodState:
+    """A pod: its containers, and what is true of it as a whole.
+
+    ``network`` whether it has its address; ``reason`` and ``message`` of why it failed as a
+    whole, "" otherwise.
+    """
+
+    containers: States
+    network: bool = True
+    reason: str = ""
+    message: str = ""
+
+
+Report = Callable[[PodState], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +69,7 @@ class Runtime:
 
 
 class Driver(Protocol):
-    """Runs pods.  Its methods are called once per pod, never two at a time for one."""
+    """Runs pods.  :meth:`start` is called once per pod, and never while another call for it runs."""
 
     runtime: Runtime
 
@@ -59,10 +79,14 @@ class Driver(Protocol):
         Returns when starting has begun.  Raises to have it tried again later.
         """
 
+    def update(self, pod: Doc) -> None:
+        """A pod that was started has changed: ephemeral containers, images, labels, resources."""
+
     async def stop(self, pod: Doc, grace: float) -> None:
         """End the pod's containers, politely for ``grace`` seconds; returns when they ended.
 
-        A pod that was never started is nothing to do.
+        Nothing of the pod is left then.  A pod that was never started may have containers
+        of before; a second call while the first runs can only make it shorter.
         """
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from cove.client.clock import Clock, SystemClock, Timer
 from cove.kube.times import TimeError, format_time, parse_duration
-from cove.node.driver import ContainerState, Report, Runtime
+from cove.node.driver import ContainerState, PodState, Report, Runtime
 
 __all__ = ["ANNOTATION", "SimulatedDriver"]
 
@@ -73,7 +73,7 @@ class SimulatedDriver:
         """Report everything as running, now."""
         options = _options(pod)
         ready = options.get("ready") != "never"
-        report(self._running(pod, ready=ready, restarts=0))
+        report(PodState(self._running(pod, ready=ready, restarts=0)))
         if "exit" in options:
             self._ending[pod["metadata"]["uid"]] = _Pod()
             self._later(pod, options, report)
@@ -136,7 +136,7 @@ class SimulatedDriver:
                 states[name] = ContainerState(waiting, False, entry.restarts, id_, last=ended)
             else:
                 states[name] = ContainerState(ended, False, entry.restarts, id_)
-        report(states)
+        report(PodState(states))
         if again:
             entry.timer = self._clock.call_later(delay, lambda: self._restart(pod, options, report))
         else:
@@ -147,8 +147,11 @@ class SimulatedDriver:
         if entry is None:
             return
         entry.restarts += 1
-        report(self._running(pod, ready=True, restarts=entry.restarts))
+        report(PodState(self._running(pod, ready=True, restarts=entry.restarts)))
         self._later(pod, options, report)
+
+    def update(self, pod: Doc) -> None:
+        """Nothing runs that could change."""
 
     async def stop(self, pod: Doc, grace: float) -> None:
         """Nothing runs, so it ends at once."""
