@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -299,8 +299,13 @@ class Engine:
                     return None
                 raise
 
-    async def events(self, labels: Mapping[str, str]) -> AsyncIterator[Doc]:
-        """What happens to the containers with these labels; ends when the engine does."""
+    async def events(
+        self, labels: Mapping[str, str], opened: Callable[[], None]
+    ) -> AsyncIterator[Doc]:
+        """What happens to the containers with these labels; ends when the engine does.
+
+        ``opened`` is called once nothing will be missed any more.
+        """
         filters = {
             "type": ["container"],
             "label": [f"{k}={v}" if v else k for k, v in labels.items()],
@@ -312,5 +317,6 @@ class Engine:
                 "events", params={"filters": json.dumps(filters)}, timeout=FOREVER
             ) as response,
         ):
+            opened()
             async for line in response.content:
                 yield json.loads(line)
