@@ -7,8 +7,10 @@ fork).  A fork is another Api over a forked store that shares every cache of thi
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -93,6 +95,8 @@ class Api:
         self.extra: dict[str, Callable[[Api, Request], Awaitable[Response]]] = {}
         # The nodes, where they run containers.
         self.kubelet: Kubelet | None = None
+        # Requests that last; cancelled when the server stops.
+        self.sessions: set[asyncio.Task[Any]] = set()
         # host:port as clients reach the server; told by discovery once it is known.
         self.server_address = ""
         # The offset of the service address given out last (hooks/services.py); 0: none yet.
@@ -113,6 +117,21 @@ class Api:
             admission=self.admission,
             outgoing=self.outgoing,
         )
+
+    @contextmanager
+    def session(self, request: Request) -> Iterator[None]:
+        """What is done inside lasts as long as the client wants, or until the server stops.
+
+        A caller in this process is not the server's to end.
+        """
+        task = asyncio.current_task() if request.upgrade is not None else None
+        if task is not None:
+            self.sessions.add(task)
+        try:
+            yield
+        finally:
+            if task is not None:
+                self.sessions.discard(task)
 
     def now(self) -> datetime:
         """The time, UTC."""

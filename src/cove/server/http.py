@@ -126,9 +126,13 @@ class HttpServer:
     async def stop(self) -> None:
         """End every watch and connection.  It can be started again, on the same port."""
         self._listener.close()
-        self.api.store.disconnect()
-        for fork in self.forks.values():
-            fork.store.disconnect()
+        sessions: list[asyncio.Task[Any]] = []
+        for api in (self.api, *self.forks.values()):
+            api.store.disconnect()
+            sessions += api.sessions
+        for session in sessions:
+            session.cancel()
+        await asyncio.gather(*sessions, return_exceptions=True)
         if self._server is not None:
             # Connections without a request end now: a shutdown alone would wait for them.
             self._server.pre_shutdown()

@@ -1,0 +1,67 @@
+"""A connection that leaves HTTP: the front's own transport with another protocol on it.
+
+aiohttp hands over connections that become WebSockets; this is for all others.  A client
+that keeps to RFC 9110, 7.8 sends nothing of the new protocol before it has read the 101,
+so nothing of it can have gone to the HTTP parser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from aiohttp import web
+    from aiohttp.web_protocol import RequestHandler
+
+__all__ = ["Taken", "take_over"]
+
+# What waits here to be read, in bytes, before the client is held back: twice as much.
+LIMIT = 128 * 1024
+
+
+class Taken(NamedTuple):
+    """A connection that was taken over.
+
+    ``response`` is what the front is given back once nothing is to be said any more; the
+    front closes the connection then.
+    """
+
+    response: web.StreamResponse
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """Reads and writes as streams do, and tells the HTTP handler when the client is gone.
+
+    The handler keeps the server's books of its connections, and cancels the request.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, handler: RequestHandler) -> None:
+        super().__init__(reader)
+        self._handler = handler
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._handler.connection_lost(exc)
+
+
+async def take_over(raw: web.BaseRequest, headers: Mapping[str, str]) -> Taken:
+    """Answer 101 with ``headers`` and take the connection; raises ConnectionError."""
+    from aiohttp import web
+    from multidict import CIMultiDict
+
+    response = web.StreamResponse(status=101, headers=CIMultiDict(headers))
+    response.force_close()
+    await response.prepare(raw)
+    transport, handler = raw.transport, raw.protocol
+    if transport is None:
+        raise ConnectionResetError("the client is gone")
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(LIMIT, loop)
+    protocol = _Protocol(reader, handler)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    return Taken(response, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
