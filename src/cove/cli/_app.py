@@ -72,6 +72,13 @@ def up(
     history_mib: Annotated[
         int | None, typer.Option(help="… as long as they fit into so many MiB. [24]", min=1)
     ] = None,
+    container_engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENGINE",
+            help="What runs the pods: docker, podman, none (simulated), an address, or auto. [auto]",
+        ),
+    ] = None,
     in_memory: Annotated[
         bool, typer.Option("--in-memory", help="Keep nothing when the cluster stops.")
     ] = False,
@@ -93,6 +100,7 @@ def up(
         "pod_subnet": pod_subnet,
         "history": history,
         "history_mib": history_mib,
+        "container_engine": container_engine,
         # An empty one takes back those of the last time.
         "enable_admission": _plugins(enable_admission),
         "disable_admission": _plugins(disable_admission),
@@ -108,6 +116,8 @@ def up(
     else:
         took = time.monotonic() - begun
         note(f"cluster {name} is up in {took:.2f} s: {_server(started.folder)}")
+    if settings.nodes:
+        note(_what_runs_pods(settings.container_engine))
     if merge_kubeconfig:
         from cove.engines.kubeconfig import merge
 
@@ -115,6 +125,18 @@ def up(
         merge(target, started.folder.kubeconfig, name)
         note(f"context {name} is the current one in {target}")
     note(f'use it: eval "$(cove env{option(name)})"')
+
+
+def _what_runs_pods(asked: str | None) -> str:
+    from cove.node.docker import EngineError, find_engine
+
+    try:
+        engine = find_engine(asked)
+    except EngineError as e:
+        return str(e)
+    if engine is None:
+        return "pods are simulated: they run no containers (`cove doctor` says why)"
+    return f"pods run in {engine}"
 
 
 def _plugins(names: list[str] | None) -> tuple[str, ...] | None:

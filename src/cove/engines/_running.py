@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from cove.client import Client, InProcessTransport, Tasks, TravelClock
+from cove.client import Client, Informers, InProcessTransport, Tasks, TravelClock
 from cove.client.history import Version, history
 from cove.engines.credentials import ADMIN, subnet
 from cove.engines.home import Settings
@@ -24,7 +24,6 @@ from cove.server.store import Expired
 if TYPE_CHECKING:
     from cove.controllers import Manager
     from cove.engines.embedded import Fork
-    from cove.node import SimulatedNodes
     from cove.pki.authority import Authority
     from cove.server.api import Api
     from cove.server.faults import Faults
@@ -39,6 +38,14 @@ SYSTEM = User("system:apiserver", ("system:masters", "system:authenticated"))
 QUIET = 5
 # This often without a write while somebody is at work: it is not for the cluster to end.
 PATIENCE = 1000
+
+
+class Quiet(Protocol):
+    """Nodes, as far as :meth:`Running.settle` is concerned."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether they have nothing to do."""
 
 
 class _Headers(dict[str, str]):
@@ -73,7 +80,7 @@ class Running:
         # What everything in the cluster goes by; ``await cluster.clock.advance(3600)``.
         self.clock = TravelClock(self.settle, ahead=ahead)
         self._manager: Manager | None = None
-        self._nodes: SimulatedNodes | None = None
+        self._nodes: Quiet | None = None
         self._stack = AsyncExitStack()
         self._stack.callback(self.clock.close)
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -215,7 +222,6 @@ class Running:
         tasks = await self._stack.enter_async_context(Tasks())
         tasks.start("expiry of events", EventExpiry(self.api).run())
         from cove.controllers import Manager
-        from cove.node import SimulatedNodes
 
         system = in_process_client(self.api, SYSTEM, "kube-controller-manager")
         manager = self._manager = await self._stack.enter_async_context(
@@ -227,12 +233,19 @@ class Running:
             )
         )
         if settings.nodes:
-            self._nodes = await self._stack.enter_async_context(
-                SimulatedNodes(
-                    system,
-                    settings.nodes,
-                    pod_subnet=subnet("--pod-subnet", settings.pod_subnet),
-                    informers=manager.informers,
-                    clock=self.clock,
-                )
+            assert manager.informers is not None
+            self._nodes = await self._start_nodes(settings, system, manager.informers)
+
+    async def _start_nodes(self, settings: Settings, system: Client, informers: Informers) -> Quiet:
+        """The nodes, started; they end with the stack."""
+        from cove.node import SimulatedNodes
+
+        return await self._stack.enter_async_context(
+            SimulatedNodes(
+                system,
+                settings.nodes,
+                pod_subnet=subnet("--pod-subnet", settings.pod_subnet),
+                informers=informers,
+                clock=self.clock,
             )
+        )

@@ -81,14 +81,30 @@ def _tool(command: str, module: str, extra: str) -> Finding:
 
 
 def _engine() -> Finding:
-    for variable in ("COVE_CONTAINER_ENGINE", "DOCKER_HOST"):
-        if os.environ.get(variable):
-            return Finding(
-                "containers",
-                "absent",
-                f"{variable} is set, but this version simulates pods on every node",
-            )
-    return Finding("containers", "absent", "pods are simulated in this version")
+    from cove.node.docker import EngineError, candidates, find_engine
+    from cove.node.docker.engine import reachable
+
+    missing = [m for m in ("aiodocker", "dns", "h2") if importlib.util.find_spec(m) is None]
+    try:
+        found = find_engine()
+    except EngineError as e:
+        return Finding("containers", "failed", str(e))
+    if found is not None and missing:
+        return Finding(
+            "containers",
+            "failed",
+            f"{found} answers, but cove's part is missing: pip install 'cove[containers]', or say "
+            "COVE_CONTAINER_ENGINE=none",
+        )
+    if found is not None:
+        return Finding("containers", "ok", f"pods run in {found}")
+    said = os.environ.get("COVE_CONTAINER_ENGINE")
+    if said in ("none", "simulated"):
+        return Finding("containers", "absent", "pods are simulated: COVE_CONTAINER_ENGINE says so")
+    tried = "; ".join(f"{a.url}: {reachable(a)}" for a in candidates())
+    return Finding(
+        "containers", "absent", f"pods are simulated: no container engine answers ({tried})"
+    )
 
 
 def _clusters(home: Path) -> list[Finding]:

@@ -28,8 +28,16 @@ from cove.server.index import index_of
 from cove.server.store import Journal, State, Store, Window
 
 if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from cove.client import Client, Informers
+    from cove.engines._running import Quiet
+    from cove.engines.containers import Containers
     from cove.pki.authority import Authority
     from cove.server.api import Api
+
+# Pods are simulated whatever the environment says.
+NONE = ("none", "simulated")
 
 __all__ = ["EmbeddedCluster", "Fork", "Running", "SubnetError", "embedded", "in_process_client"]
 
@@ -119,6 +127,8 @@ class EmbeddedCluster(Running):
         self._given = credentials
         self._authority: Authority | None = None
         self._controllers = controllers
+        # What runs the pods; None where they are simulated.
+        self.containers: Containers | None = None
 
     @property
     def url(self) -> str:
@@ -148,6 +158,10 @@ class EmbeddedCluster(Running):
         return self
 
     async def _start(self) -> None:
+        if self.settings.container_engine not in NONE:
+            from cove.engines.containers import planned
+
+            self.settings = planned(self.settings, self.folder)
         settings = self.settings
         service_subnet = subnet("--service-subnet", settings.service_subnet)
         pod_subnet = subnet("--pod-subnet", settings.pod_subnet)
@@ -175,6 +189,27 @@ class EmbeddedCluster(Running):
         await self._stack.enter_async_context(Availability(api))
         if self._controllers:
             await self._run(settings, self.credentials.authority)
+
+    async def _start_nodes(self, settings: Settings, system: Client, informers: Informers) -> Quiet:
+        """Nodes that run containers, where an engine was found or asked for."""
+        from cove.node.docker import find_engine
+
+        address = find_engine(settings.container_engine)
+        if address is None:
+            return await super()._start_nodes(settings, system, informers)
+        from cove.engines.containers import Containers
+
+        self.containers = await self._stack.enter_async_context(
+            Containers(self, address, system, informers)
+        )
+        return self.containers.nodes
+
+    async def listen_at(self, host: str, stack: AsyncExitStack) -> int:
+        """Serve on another address as well, for as long as ``stack`` lives; the port."""
+        tls = server_context(self.credentials.authority, self.credentials.server)
+        server = HttpServer(self.api, tls, host=host, port=0)
+        server.forks = self.server.forks
+        return (await stack.enter_async_context(server)).port
 
     async def _listen(self, api: Api, tls: ssl.SSLContext) -> None:
         """Serve on the port that was asked for, else on the last one, else on any free one.
@@ -249,6 +284,7 @@ def embedded(
     controllers: bool = True,
     history: int = HISTORY,
     history_mib: int = HISTORY_MIB,
+    container_engine: str = "none",
 ) -> EmbeddedCluster:
     """A cluster in memory, in this process::
 
@@ -260,6 +296,9 @@ def embedded(
     ``controllers`` False serves the API alone.  ``history`` is how many writes are
     remembered, as long as they fit into ``history_mib`` mebibytes: so far back watches
     start, and :meth:`EmbeddedCluster.history` and :meth:`EmbeddedCluster.at` see.
+    ``container_engine`` runs pods in containers: ``auto`` takes the engine that is found, if
+    any; ``docker``, ``podman`` or an address name one.  Forks' pods are simulated always.
+    Raises EngineError for one that does not answer.
     """
     return EmbeddedCluster(
         name,
@@ -273,6 +312,7 @@ def embedded(
             in_memory=True,
             history=history,
             history_mib=history_mib,
+            container_engine=container_engine,
         ),
         controllers=controllers,
     )

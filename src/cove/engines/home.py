@@ -86,6 +86,8 @@ class Settings:
 
     ``port`` 0 means any free one; ``nodes`` 0 means none.  ``in_memory`` keeps nothing.
     ``history`` writes are remembered, as long as they fit into ``history_mib`` mebibytes.
+    ``container_engine`` is what was asked for (docker, podman, none, an address); None leaves
+    it to the environment.
     """
 
     port: int = 0
@@ -97,6 +99,7 @@ class Settings:
     in_memory: bool = False
     history: int = HISTORY
     history_mib: int = HISTORY_MIB
+    container_engine: str | None = None
 
     def to_json(self) -> str:
         """For ``cluster.json``."""

@@ -15,6 +15,7 @@ import sys
 import threading
 from dataclasses import dataclass
 
+from cove.engines.containers import planned
 from cove.engines.credentials import NO_CREDENTIALS, authority_of, credentials_to_json, issue
 from cove.engines.home import ClusterFolder, Settings, UnknownClusterError, clusters
 from cove.kube.status import CoveError
@@ -46,6 +47,7 @@ def start(name: str, settings: Settings) -> Started:
     folder = ClusterFolder(name)
     folder.create()
     with folder.starting():
+        settings = planned(settings, folder)
         pid = folder.serving()
         return Started(folder, pid, True) if pid is not None else _start(folder, settings)
 

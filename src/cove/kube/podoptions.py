@@ -1,4 +1,4 @@
-"""What a client asks of a container that runs, as plain values.
+"""What a client asks of a container that runs, and what it uses, as plain values.
 
 The API server reads them from a request, a node carries them out.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-__all__ = ["ExecOptions", "LogOptions"]
+__all__ = ["ExecOptions", "LogOptions", "Usage"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,3 +38,14 @@ class ExecOptions:
     stdout: bool = False
     stderr: bool = False
     tty: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What something uses: ``cpu`` in nanocores over ``window`` seconds before ``time``,
+    ``memory`` (working set) in bytes."""
+
+    time: datetime
+    window: float
+    cpu: int
+    memory: int

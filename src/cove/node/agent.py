@@ -130,6 +130,38 @@ class NodeAgent:
         """Whether no pod waits for a look or is in work, and no event waits to be written."""
         return self._queue.idle and self._recorder.quiet and not self._stops
 
+    def reserve(self, address: str) -> None:
+        """Give an address to no pod."""
+        self._addresses.reserve(address)
+
+    def set_health(self, why: str) -> None:
+        """The container runtime is gone (``why``), or back (""): the nodes say so."""
+        self._tasks.start("health of the nodes", self._tell_health(why))
+
+    async def _tell_health(self, why: str) -> None:
+        now = format_time(self._clock.now())
+        ready: Doc = {
+            "type": "Ready",
+            "status": "False" if why else "True",
+            "reason": "KubeletNotReady" if why else "KubeletReady",
+            "message": f"container runtime is down: {why}"
+            if why
+            else "kubelet is posting ready status",
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+        }
+        for name in self.nodes:
+            try:
+                await self._client.patch(
+                    NODES,
+                    name,
+                    {"status": {"conditions": [ready]}},
+                    type="strategic",
+                    subresource="status",
+                )
+            except (StatusError, UnreachableError) as e:
+                log.info("the health of node %s was not told: %s", name, e)
+
     # -- nodes
 
     async def _register(self) -> None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
-from cove.kube.podoptions import ExecOptions, LogOptions
+from cove.kube.podoptions import ExecOptions, LogOptions, Usage
 
 __all__ = ["Command", "Kubelet", "Usage"]
 
@@ -42,17 +40,6 @@ class Command(Protocol):
 
     async def aclose(self) -> None:
         """Let go of the streams."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Usage:
-    """What something uses: ``cpu`` in nanocores over ``window`` seconds before ``time``,
-    ``memory`` (working set) in bytes."""
-
-    time: datetime
-    window: float
-    cpu: int
-    memory: int
 
 
 class Kubelet(Protocol):

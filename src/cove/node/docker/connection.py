@@ -60,6 +60,7 @@ class Engine:
         self.version: Doc = {}
         self.info: Doc = {}
         self._docker: aiodocker.Docker | None = None
+        self._connector: aiohttp.BaseConnector | None = None
 
     @property
     def docker(self) -> aiodocker.Docker:
@@ -74,10 +75,11 @@ class Engine:
         return "podman" if any("podman" in n.lower() for n in names) else "docker"
 
     async def __aenter__(self) -> Self:
-        connector = None
+        connector: aiohttp.UnixConnector | None = None
         if self.address.url.startswith("unix://"):
             # Every pod that starts waits in a request of its own.
             connector = aiohttp.UnixConnector(self.address.url.removeprefix("unix://"), limit=0)
+            self._connector = connector
         url = "unix://localhost" if connector is not None else self.address.url
         self._docker = aiodocker.Docker(url=url, connector=connector)
         try:
@@ -85,12 +87,17 @@ class Engine:
                 self.version = dict(await self.docker.version())
                 self.info = dict(await self.docker.system.info())
         except (EngineDownError, DockerError) as e:
-            await self._docker.close()
+            await self._close()
             raise EngineError(f"{self.address} is no container engine: {e}") from e
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
         await self.docker.close()
+        if self._connector is not None:
+            await self._connector.close()
 
     @property
     def architecture(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from cove.client import Clock, Tasks
 from cove.kube.status import CoveError
-from cove.node.docker import spec as specs
+from cove.node.docker import labels as marks
 from cove.node.docker.connection import DockerError, Engine, EngineDownError
 from cove.node.docker.images import Images
 from cove.node.docker.worker import PodWorker
@@ -110,16 +110,16 @@ class DockerDriver:
         metadata = pod["metadata"]
         return {
             **self._labels,
-            specs.POD_UID: metadata["uid"],
-            specs.POD: f"{metadata['namespace']}/{metadata['name']}",
+            marks.POD_UID: metadata["uid"],
+            marks.POD: f"{metadata['namespace']}/{metadata['name']}",
         }
 
     async def _survey(self) -> None:
         """Note the containers that are there; a pod that starts asks for its own."""
         self._found.clear()
-        wanted = {specs.CLUSTER: self._labels[specs.CLUSTER], specs.POD_UID: ""}
+        wanted = {marks.CLUSTER: self._labels[marks.CLUSTER], marks.POD_UID: ""}
         for entry in await self.engine.containers(wanted):
-            self._found.setdefault(entry["Labels"][specs.POD_UID], []).append(entry)
+            self._found.setdefault(entry["Labels"][marks.POD_UID], []).append(entry)
 
     async def existing(self, uid: str) -> list[Doc]:
         """The containers of a pod from before, as the engine lists them."""
@@ -132,7 +132,7 @@ class DockerDriver:
             for entry in self._found.pop(uid):
                 await self.engine.remove(entry["Id"])
                 count += 1
-            await self.engine.remove_volumes({specs.POD_UID: uid})
+            await self.engine.remove_volumes({marks.POD_UID: uid})
             await self.volumes.tear_down(uid)
         return count
 
@@ -141,7 +141,7 @@ class DockerDriver:
     @property
     def cluster_label(self) -> str:
         """What the label of its cluster says."""
-        return self._labels[specs.CLUSTER]
+        return self._labels[marks.CLUSTER]
 
     @property
     def workers(self) -> list[PodWorker]:
@@ -199,14 +199,14 @@ class DockerDriver:
 
     async def remove_containers(self, uid: str) -> None:
         """Remove all containers and volumes of a pod."""
-        found = await self.engine.containers({specs.POD_UID: uid})
+        found = await self.engine.containers({marks.POD_UID: uid})
         # The sandbox last: the others live in its network.
-        found.sort(key=lambda e: e["Labels"].get(specs.CONTAINER) == specs.SANDBOX)
+        found.sort(key=lambda e: e["Labels"].get(marks.CONTAINER) == marks.SANDBOX)
         for entry in found:
             await self.engine.remove(entry["Id"])
             self._exits.pop(entry["Id"], None)
         if any((v.get("emptyDir") or {}).get("medium") == "Memory" for v in self._volumes_of(uid)):
-            await self.engine.remove_volumes({specs.POD_UID: uid})
+            await self.engine.remove_volumes({marks.POD_UID: uid})
 
     def _volumes_of(self, uid: str) -> Sequence[Doc]:
         worker = self._workers.get(uid)
@@ -269,7 +269,7 @@ class DockerDriver:
         while True:
             try:
                 async for event in self.engine.events(
-                    {specs.CLUSTER: self._labels[specs.CLUSTER]}, self._connected
+                    {marks.CLUSTER: self._labels[marks.CLUSTER]}, self._connected
                 ):
                     pause = AGAIN
                     self._happened(event)
@@ -299,7 +299,7 @@ class DockerDriver:
             ended = self._exits.get(id)
             if ended is not None:
                 ended.set()
-        worker = self._workers.get((actor.get("Attributes") or {}).get(specs.POD_UID, ""))
+        worker = self._workers.get((actor.get("Attributes") or {}).get(marks.POD_UID, ""))
         if worker is not None and event.get("Action") != "start":
             worker.changed(id)
 
@@ -317,9 +317,9 @@ class DockerDriver:
             log.warning("containers are left for the next start to remove: %s", e)
 
     async def _clear(self) -> None:
-        mine = {specs.CLUSTER: self._labels[specs.CLUSTER], specs.POD_UID: ""}
+        mine = {marks.CLUSTER: self._labels[marks.CLUSTER], marks.POD_UID: ""}
         found = await self.engine.containers(mine)
-        ordinary = [e for e in found if e["Labels"].get(specs.CONTAINER) != specs.SANDBOX]
+        ordinary = [e for e in found if e["Labels"].get(marks.CONTAINER) != marks.SANDBOX]
         for group in (ordinary, [e for e in found if e not in ordinary]):
             await asyncio.gather(*(self.engine.remove(e["Id"]) for e in group))
         await self.engine.remove_volumes(mine)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from aiodocker.execs import Exec
@@ -17,31 +15,21 @@ from aiodocker.stream import Stream
 
 from cove.client import Clock
 from cove.kube import status as st
-from cove.kube.podoptions import ExecOptions, LogOptions
+from cove.kube.podoptions import ExecOptions, LogOptions, Usage
 from cove.kube.status import StatusError
 from cove.kube.times import parse_time
 from cove.node.docker import inside
-from cove.node.docker import spec as specs
+from cove.node.docker import labels as marks
 from cove.node.docker.connection import DockerError, Engine, EngineDownError
 from cove.node.docker.driver import DockerDriver
 from cove.node.docker.logs import frames, limited, parameters
 
-__all__ = ["DockerCommand", "DockerKubelet", "Used"]
+__all__ = ["DockerCommand", "DockerKubelet"]
 
 Doc = Mapping[str, Any]
 
 # A window of usage is at least this long, in seconds, and no longer than that.
 SHORTEST, LONGEST = 1.0, 60.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Used:
-    """CPU in nanocores over ``window`` seconds before ``time``, memory in bytes."""
-
-    time: datetime
-    window: float
-    cpu: int
-    memory: int
 
 
 class DockerCommand:
@@ -124,12 +112,12 @@ class DockerKubelet:
 
     async def _attempts(self, pod: Doc, container: str) -> list[Doc]:
         """A container's attempts in the engine, newest first."""
-        labels = {specs.POD_UID: pod["metadata"]["uid"], specs.CONTAINER: container}
+        labels = {marks.POD_UID: pod["metadata"]["uid"], marks.CONTAINER: container}
         try:
             found = await self._engine.containers(labels)
         except EngineDownError as e:
             raise _down(e) from e
-        return sorted(found, key=lambda e: -int(e["Labels"].get(specs.ATTEMPT, "0")))
+        return sorted(found, key=lambda e: -int(e["Labels"].get(marks.ATTEMPT, "0")))
 
     def _waiting(self, pod: Doc, container: str) -> str:
         status = pod.get("status") or {}
@@ -237,10 +225,10 @@ class DockerKubelet:
 
     # -- usage
 
-    async def usage(self, pods: Sequence[Doc]) -> Mapping[str, Mapping[str, Used]]:
+    async def usage(self, pods: Sequence[Doc]) -> Mapping[str, Mapping[str, Usage]]:
         """Pod uid → container → what it uses."""
         wanted = {p["metadata"]["uid"] for p in pods}
-        labels = {specs.CLUSTER: self._driver.cluster_label, specs.POD_UID: ""}
+        labels = {marks.CLUSTER: self._driver.cluster_label, marks.POD_UID: ""}
         try:
             listed = await self._engine.containers(labels)
         except EngineDownError:
@@ -249,21 +237,21 @@ class DockerKubelet:
             e
             for e in listed
             if e.get("State") == "running"
-            and e["Labels"][specs.POD_UID] in wanted
-            and e["Labels"].get(specs.CONTAINER) != specs.SANDBOX
+            and e["Labels"][marks.POD_UID] in wanted
+            and e["Labels"].get(marks.CONTAINER) != marks.SANDBOX
         ]
         self._samples = {
             k: v for k, v in self._samples.items() if any(e["Id"] == k for e in listed)
         }
         used = await asyncio.gather(*(self._sample(e["Id"]) for e in running))
-        found: dict[str, dict[str, Used]] = {}
+        found: dict[str, dict[str, Usage]] = {}
         for entry, one in zip(running, used, strict=True):
             if one is not None:
-                of_pod = found.setdefault(entry["Labels"][specs.POD_UID], {})
-                of_pod[entry["Labels"][specs.CONTAINER]] = one
+                of_pod = found.setdefault(entry["Labels"][marks.POD_UID], {})
+                of_pod[entry["Labels"][marks.CONTAINER]] = one
         return found
 
-    async def _sample(self, id: str) -> Used | None:
+    async def _sample(self, id: str) -> Usage | None:
         """Usage since the last sample; the first one waits a moment for a second."""
         stats = await self._engine.stats(id)
         if stats is None:
@@ -284,24 +272,24 @@ class DockerKubelet:
         # The working set: what could not be dropped at once.
         idle = details.get("inactive_file", details.get("total_inactive_file", 0))
         text = stats.get("read")
-        return Used(
+        return Usage(
             time=parse_time(text) if text else self._clock.now(),
             window=window,
             cpu=max(0, int((cpu - before[1]) / window)),
             memory=max(0, int(memory.get("usage") or 0) - int(idle)),
         )
 
-    async def node_usage(self) -> Mapping[str, Used]:
+    async def node_usage(self) -> Mapping[str, Usage]:
         """Node → what its pods use together; the machine's own work is not any node's."""
         by_node: dict[str, list[Doc]] = {name: [] for name in self._nodes()}
         for worker in self._driver.workers:
             by_node.setdefault(worker.pod["spec"].get("nodeName", ""), []).append(worker.pod)
         pods = [pod for listed in by_node.values() for pod in listed]
         usage = await self.usage(pods)
-        found: dict[str, Used] = {}
+        found: dict[str, Usage] = {}
         for node, listed in by_node.items():
             parts = [u for p in listed for u in usage.get(p["metadata"]["uid"], {}).values()]
-            found[node] = Used(
+            found[node] = Usage(
                 time=max((u.time for u in parts), default=self._clock.now()),
                 window=max((u.window for u in parts), default=SHORTEST),
                 cpu=sum(u.cpu for u in parts),

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from cove.node.docker.connection import DockerError, Engine
 from cove.node.docker.engine import EngineError
-from cove.node.docker.spec import CLUSTER
+from cove.node.docker.labels import CLUSTER
 from cove.node.network.bridge import Bridge
 
 __all__ = ["DockerNetwork"]
@@ -35,10 +35,11 @@ class DockerNetwork:
             interface=f"cove{key}", subnet=subnet, gateway=IPv4Address(int(subnet[1]))
         )
         self._engine = engine
-        self._labels = dict(labels)
+        # What everything on it is marked with too.
+        self.labels = dict(labels)
 
     async def __aenter__(self) -> Self:
-        for known in await self._engine.networks({CLUSTER: self._labels[CLUSTER]}):
+        for known in await self._engine.networks({CLUSTER: self.labels[CLUSTER]}):
             if known["Name"] == self.name:
                 if await self._fits(known):
                     return self
@@ -77,7 +78,7 @@ class DockerNetwork:
             "Driver": "bridge",
             "IPAM": {"Config": [{"Subnet": str(bridge.subnet), "Gateway": str(bridge.gateway)}]},
             "Options": {"com.docker.network.bridge.name": bridge.interface},
-            "Labels": self._labels,
+            "Labels": self.labels,
         }
 
     async def _in_use(self) -> str:

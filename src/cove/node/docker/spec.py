@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cove.kube.quantity import parse
+from cove.node.docker.labels import CONTAINER, SANDBOX
 from cove.node.docker.pause import IMAGE
 from cove.node.pods.env import ConfigError, expand
 from cove.node.pods.volumes import HostVolume
@@ -17,18 +18,7 @@ __all__ = ["Mount", "container_config", "container_name", "mounts", "sandbox_con
 
 Doc = Mapping[str, Any]
 
-# Every object cove makes in an engine carries these; who looks for leftovers goes by them.
-CLUSTER = "dev.cove.cluster"
-INSTANCE = "dev.cove.instance"
-PID = "dev.cove.pid"
-POD_UID = "dev.cove.pod.uid"
-POD = "dev.cove.pod"
-CONTAINER = "dev.cove.container"
-ATTEMPT = "dev.cove.attempt"
-SANDBOX = "POD"
-
-# What kubelets give: https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/
-_SANDBOX_OOM = -998
+# Docker's CPU shares.
 _MIN_SHARES, _MAX_SHARES = 2, 262_144
 _PERIOD = 100_000
 
@@ -72,7 +62,6 @@ def sandbox_config(
     spec = pod["spec"]
     host: dict[str, Any] = {
         "IpcMode": "host" if spec.get("hostIPC") else "shareable",
-        "OomScoreAdj": _SANDBOX_OOM,
         "ReadonlyRootfs": True,
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges"],

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from cove.client import Clock, Tasks
 from cove.kube.status import StatusError
 from cove.kube.times import format_time, parse_time
+from cove.node.docker import labels as marks
 from cove.node.docker import spec as specs
 from cove.node.docker.connection import DockerError, EngineDownError
 from cove.node.docker.containers import LOST, RUNTIME, Container, Exit, Kind, exit_of, when
@@ -193,6 +194,7 @@ class PodWorker:
                 timer.cancel()
 
     def _trouble(self, error: Exception) -> None:
+        log.info("pod %s: %s", self._name, error)
         if isinstance(error, VolumeError):
             self.event("Warning", "FailedMount", str(error))
         elif not self.sandbox:
@@ -275,10 +277,10 @@ class PodWorker:
         newest: dict[str, tuple[int, Doc]] = {}
         for entry in found:
             labels = entry["Labels"]
-            name, attempt = labels[specs.CONTAINER], int(labels.get(specs.ATTEMPT, "0"))
+            name, attempt = labels[marks.CONTAINER], int(labels.get(marks.ATTEMPT, "0"))
             if name not in newest or attempt > newest[name][0]:
                 newest[name] = (attempt, entry)
-        sandbox = newest.pop(specs.SANDBOX, None)
+        sandbox = newest.pop(marks.SANDBOX, None)
         if sandbox is not None:
             inspected = await self.engine.inspect(sandbox[1]["Id"])
             if inspected is not None and inspected["State"]["Running"]:
@@ -393,7 +395,7 @@ class PodWorker:
         config = specs.sandbox_config(
             self.pod, labels, self.driver.network, self.address, self.driver.publish
         )
-        name = specs.container_name(self.driver.cluster, self.pod, specs.SANDBOX, 0)
+        name = specs.container_name(self.driver.cluster, self.pod, marks.SANDBOX, 0)
         await asyncio.to_thread(self._write_hosts)
         made = await self.engine.create(name, config)
         try:
@@ -627,7 +629,7 @@ class PodWorker:
         await asyncio.to_thread(_touch, message)
         target = spec.get("terminationMessagePath") or "/dev/termination-log"
         kept.append(specs.Mount(str(message), target))
-        labels = {**self.driver.labels(self.pod), specs.ATTEMPT: str(attempt)}
+        labels = {**self.driver.labels(self.pod), marks.ATTEMPT: str(attempt)}
         return specs.container_config(
             self.pod,
             spec,
@@ -743,12 +745,16 @@ def _check_user(pod: Doc, spec: Doc, image: Image) -> None:
 
 
 def _oom_score(pod: Doc, spec: Doc, memory: int) -> int:
-    """oom_score_adj by quality of service."""
+    """oom_score_adj by quality of service; never below the host's own processes.
+
+    Kubelets give Guaranteed pods -997: a node may prefer its pods to everything else, a
+    developer's machine may not, and rootless engines are not allowed to.
+    """
     from cove.kube.quantity import parse
 
     quality = pod.get("status", {}).get("qosClass")
     if quality == "Guaranteed":
-        return -997
+        return 0
     if quality == "BestEffort" or not memory:
         return 1000
     requests = (spec.get("resources") or {}).get("requests") or {}
