@@ -1,0 +1,43 @@
+"""Commands of the machine, run to their end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from cove.kube.status import CoveError
+
+__all__ = ["CommandError", "Run", "run"]
+
+Run = Callable[..., Awaitable[str]]
+
+
+class CommandError(CoveError):
+    """A command of the machine failed; the message is what it said."""
+
+    def __init__(self, command: tuple[str, ...], code: int, said: str) -> None:
+        super().__init__(f"{' '.join(command)} failed ({code}): {said.strip()}")
+        self.said = said
+
+
+async def run(*command: str, stdin: str = "") -> str:
+    """What a command printed; raises CommandError.
+
+    A command that was started is waited for even when the caller is cancelled: what is done
+    to a machine is done whole.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    ending = asyncio.ensure_future(process.communicate(stdin.encode()))
+    try:
+        out, err = await asyncio.shield(ending)
+    except asyncio.CancelledError:
+        await ending
+        raise
+    if process.returncode:
+        raise CommandError(command, process.returncode, err.decode(errors="replace"))
+    return out.decode(errors="replace")
