@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
 
 from cove.kube.podoptions import ExecOptions
-from cove.kube.status import StatusError
+from cove.kube.status import StatusError, internal_error
 from cove.server.kubelet import Command
 from cove.server.request import Request, Response
 from cove.server.streams._channels import Channels
 from cove.server.streams._connection import SpdyConnection, Stream
 from cove.server.streams._handshake import (
     is_websocket,
-    open_spdy,
-    open_websocket,
-    refused,
+    over_spdy,
+    over_websocket,
     spdy_protocol,
     subprotocol,
 )
@@ -66,16 +66,28 @@ async def run_command(request: Request, options: ExecOptions, run: Run) -> Respo
     protocol = subprotocol(request, WEBSOCKET) if websocket else spdy_protocol(request, SPDY)
     if isinstance(protocol, Response):
         return protocol
-    command = await run()
     try:
-        if websocket:
-            return await _over_websocket(request, options, command, protocol)
-        return await _over_spdy(request, options, command, protocol)
-    except ConnectionError:
-        # Where it broke before all was said, nobody hears this.
-        return refused(400, "the client is gone")
-    finally:
-        await command.aclose()
+        command = await run()
+    except OSError as e:
+        raise internal_error(f"error executing command in container: {e}") from e
+    async with AsyncExitStack() as held:
+        held.push_async_callback(_to_the_end, command.aclose)
+        session = _Session(options, command, protocol, held.aclose)
+        return await (session.over_websocket if websocket else session.over_spdy)(request)
+
+
+async def _to_the_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do what a client that leaves meanwhile, and cancels the request, shall not interrupt."""
+    task = asyncio.create_task(work(), name="command close")
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as e:
+            cancelled = e
+    task.result()
+    if cancelled is not None:
+        raise cancelled
 
 
 class _Client(Protocol):
@@ -168,32 +180,56 @@ class _Sizes:
         return found
 
 
-# -- WebSocket
+@dataclass(frozen=True)
+class _Session:
+    """``release`` lets go of the command once all is said: clients may take long to leave."""
 
+    options: ExecOptions
+    command: Command
+    protocol: str
+    release: Callable[[], Awaitable[None]]
 
-async def _over_websocket(
-    request: Request, options: ExecOptions, command: Command, protocol: str
-) -> Response:
-    socket = await open_websocket(request, protocol)
-    channels = Channels(socket, protocol, 5)
-    written = {n for n, wanted in ((STDOUT, options.stdout), (STDERR, options.stderr)) if wanted}
-    try:
+    async def over_websocket(self, request: Request) -> Response:
+        async with over_websocket(request, self.protocol) as socket:
+            with suppress(ConnectionError):
+                await self._over_channels(Channels(socket, self.protocol, 5))
+            await self.release()
+        return Response(101, taken=socket)
+
+    async def _over_channels(self, channels: Channels) -> None:
+        wanted = ((STDOUT, self.options.stdout), (STDERR, self.options.stderr))
+        written = {number for number, asked in wanted if asked}
         # That the connection stands is told by an empty message.
         await channels.send(min(written, default=ERROR), b"")
-        status = await _converse(command, _Channels(channels, options, written))
-        if status is not None and (told := _told(status, protocol)):
+        client = _Channels(channels, self.options.stdin, written)
+        status = await _converse(self.command, client)
+        if status is not None and (told := _told(status, self.protocol)):
             await channels.send(ERROR, told)
-    except ConnectionError:
-        pass
-    # Waits for the client to have read it all, and to close as well.
-    await socket.close()
-    return Response(101, taken=socket)
+
+    async def over_spdy(self, request: Request) -> Response:
+        wanted = {"error"}
+        wanted |= {n for n in ("stdin", "stdout", "stderr") if getattr(self.options, n)}
+        if self.options.tty and self.protocol.startswith(("v3.", "v4.", "v5.")):
+            wanted.add("resize")
+        async with over_spdy(request, self.protocol) as taken:
+            with suppress(ConnectionError, TimeoutError):
+                async with SpdyConnection(StreamPipe(taken.reader, taken.writer)) as connection:
+                    streams = _Streams(connection)
+                    async with asyncio.timeout(STREAMS):
+                        complete = await streams.open(wanted)
+                    status = await _converse(self.command, streams) if complete else None
+                    if status is not None:
+                        await streams.finish(_told(status, self.protocol))
+                    await self.release()
+        return Response(101, taken=taken.response)
 
 
 class _Channels:
-    def __init__(self, channels: Channels, options: ExecOptions, written: set[int]) -> None:
+    """A client at the other end of a WebSocket."""
+
+    def __init__(self, channels: Channels, stdin: bool, written: set[int]) -> None:
         self._channels = channels
-        self._stdin = options.stdin
+        self._stdin = stdin
         self._written = written
 
     async def receive(self, command: Command) -> None:
@@ -216,12 +252,9 @@ class _Channels:
             await self._channels.send(channel, data)
 
 
-# -- SPDY
-
-
 @dataclass
 class _Streams:
-    """The client's streams, by what they are for."""
+    """A client at the other end of SPDY: its streams, by what they are for."""
 
     connection: SpdyConnection
     by_type: dict[str, Stream] = field(default_factory=dict)
@@ -281,24 +314,3 @@ class _Streams:
                 stream.finish()
             else:
                 stream.cancel()
-
-
-async def _over_spdy(
-    request: Request, options: ExecOptions, command: Command, protocol: str
-) -> Response:
-    wanted = {"error"}
-    wanted |= {n for n in ("stdin", "stdout", "stderr") if getattr(options, n)}
-    if options.tty and protocol.startswith(("v3.", "v4.", "v5.")):
-        wanted.add("resize")
-    taken = await open_spdy(request, protocol)
-    try:
-        async with SpdyConnection(StreamPipe(taken.reader, taken.writer)) as connection:
-            streams = _Streams(connection)
-            async with asyncio.timeout(STREAMS):
-                complete = await streams.open(wanted)
-            status = await _converse(command, streams) if complete else None
-            if status is not None:
-                await streams.finish(_told(status, protocol))
-    except (ConnectionError, TimeoutError):
-        pass
-    return Response(101, taken=taken.response)

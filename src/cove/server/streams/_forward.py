@@ -17,11 +17,11 @@ from typing import NamedTuple
 from cove.kube.status import StatusError
 from cove.server.request import Request, Response
 from cove.server.streams._channels import Channels
-from cove.server.streams._connection import SpdyConnection, Stream
+from cove.server.streams._connection import Pipe, SpdyConnection, Stream
 from cove.server.streams._handshake import (
     is_websocket,
-    open_spdy,
-    open_websocket,
+    over_spdy,
+    over_websocket,
     refused,
     spdy_protocol,
     subprotocol,
@@ -57,10 +57,8 @@ async def forward(request: Request, pod: Pod) -> Response:
         protocol = spdy_protocol(request, (PROTOCOL,))
         if isinstance(protocol, Response):
             return protocol
-        taken = await open_spdy(request, protocol)
-        with suppress(ConnectionError):
-            async with SpdyConnection(StreamPipe(taken.reader, taken.writer)) as connection:
-                await _serve(connection, pod)
+        async with over_spdy(request, protocol) as taken:
+            await _serve(StreamPipe(taken.reader, taken.writer), pod)
         return Response(101, taken=taken.response)
     offered = [p for p in subprotocols(request) if p.startswith(TUNNEL) and p.endswith(".k8s.io")]
     if not offered:
@@ -68,11 +66,8 @@ async def forward(request: Request, pod: Pod) -> Response:
     protocol = spdy_protocol(request, (PROTOCOL,), [p.removeprefix(TUNNEL) for p in offered])
     if isinstance(protocol, Response):
         return protocol
-    socket = await open_websocket(request, TUNNEL + protocol)
-    with suppress(ConnectionError):
-        async with SpdyConnection(MessagePipe(socket)) as connection:
-            await _serve(connection, pod)
-    await socket.close()
+    async with over_websocket(request, TUNNEL + protocol) as socket:
+        await _serve(MessagePipe(socket), pod)
     return Response(101, taken=socket)
 
 
@@ -87,7 +82,12 @@ class _Pair:
         self.error: Stream | None = None
 
 
-async def _serve(connection: SpdyConnection, pod: Pod) -> None:
+async def _serve(pipe: Pipe, pod: Pod) -> None:
+    async with SpdyConnection(pipe) as connection:
+        await _pair(connection, pod)
+
+
+async def _pair(connection: SpdyConnection, pod: Pod) -> None:
     """Pair the streams that are opened and carry each pair, until the client is gone."""
     pairs: dict[str, _Pair] = {}
     async with asyncio.TaskGroup() as group:
@@ -227,11 +227,10 @@ async def _over_channels(request: Request, pod: Pod) -> Response:
     protocol = subprotocol(request, CHANNELS)
     if isinstance(protocol, Response):
         return protocol
-    socket = await open_websocket(request, protocol)
-    forwarded = _Forwarded(Channels(socket, protocol, 2 * len(ports)), ports, pod)
-    with suppress(ConnectionError):
-        await forwarded.run()
-    await socket.close()
+    async with over_websocket(request, protocol) as socket:
+        forwarded = _Forwarded(Channels(socket, protocol, 2 * len(ports)), ports, pod)
+        with suppress(ConnectionError):
+            await forwarded.run()
     return Response(101, taken=socket)
 
 

@@ -6,7 +6,8 @@ Source: ``Handshake`` and ``UpgradeResponse`` of k8s.io/apimachinery's ``httpstr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from cove.kube import status as st
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "is_websocket",
-    "open_spdy",
-    "open_websocket",
+    "over_spdy",
+    "over_websocket",
     "refused",
     "spdy_protocol",
     "subprotocol",
@@ -93,19 +94,32 @@ def subprotocols(request: Request) -> list[str]:
     return _listed(request, "Sec-WebSocket-Protocol")
 
 
-async def open_spdy(request: Request, protocol: str) -> Taken:
-    """Answer 101 and take the connection; raises ConnectionError."""
+@asynccontextmanager
+async def over_spdy(request: Request, protocol: str) -> AsyncIterator[Taken]:
+    """Answer 101 and take the connection; raises ConnectionError.
+
+    It is closed on leaving, without a goodbye in TLS: clients that do not answer that would
+    outlive the server.
+    """
     assert request.upgrade is not None
-    return await take_over(
-        request.upgrade, {"Connection": "Upgrade", "Upgrade": SPDY, VERSION: protocol}
-    )
+    headers = {"Connection": "Upgrade", "Upgrade": SPDY, VERSION: protocol}
+    taken = await take_over(request.upgrade, headers)
+    try:
+        yield taken
+    finally:
+        taken.writer.transport.abort()
 
 
-async def open_websocket(request: Request, protocol: str) -> web.WebSocketResponse:
-    """Answer 101 and speak WebSocket; raises ConnectionError, and 400 as HTTP has it."""
+@asynccontextmanager
+async def over_websocket(request: Request, protocol: str) -> AsyncIterator[web.WebSocketResponse]:
+    """Answer 101 and speak WebSocket; raises ConnectionError, and 400 as HTTP has it.
+
+    Left normally, it waits until the client has read everything and closes as well.
+    """
     from aiohttp import web
 
     assert request.upgrade is not None
+    transport = request.upgrade.transport
     socket = web.WebSocketResponse(
         protocols=(protocol,) if protocol else (),
         timeout=LINGER,
@@ -113,4 +127,9 @@ async def open_websocket(request: Request, protocol: str) -> web.WebSocketRespon
         max_msg_size=MESSAGE_LIMIT,
     )
     await socket.prepare(request.upgrade)
-    return socket
+    try:
+        yield socket
+        await socket.close()
+    finally:
+        if transport is not None:
+            transport.abort()

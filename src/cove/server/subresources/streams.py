@@ -45,14 +45,19 @@ async def stream(api: Api, request: Request, endpoint: Endpoint) -> Response:
             f"pod {stored.namespace}/{stored.name} is simulated: {action} needs a node that runs "
             "containers"
         )
-    with api.session(request):
-        if action == "portforward":
-            target = Pod(stored.name, stored.uid, partial(kubelet.connect, pod))
-            return await forward(request, target)
-        options = _options(request, action)
-        if isinstance(options, Response):
-            return options
-        return await run_command(request, options, partial(kubelet.run, pod, container, options))
+    try:
+        with api.session(request):
+            if action == "portforward":
+                target = Pod(stored.name, stored.uid, partial(kubelet.connect, pod))
+                return await forward(request, target)
+            options = _options(request, action)
+            if isinstance(options, Response):
+                return options
+            run = partial(kubelet.run, pod, container, options)
+            return await run_command(request, options, run)
+    except ConnectionError:
+        # It broke before the upgrade was answered: nobody hears this.
+        return Response(400, b"the client is gone\n", TEXT)
 
 
 def _options(request: Request, action: str) -> ExecOptions | Response:
