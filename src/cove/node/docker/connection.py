@@ -6,6 +6,7 @@ not there, :class:`EngineDownError` when nobody answers.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -194,14 +195,20 @@ class Engine:
             raise EngineError(
                 f"{self.address} runs on {self.architecture}: sandboxes exist for amd64 and arm64"
             ) from None
-        repository, _, tag = pause.IMAGE.rpartition(":")
-        async with _told():
-            params = {"fromSrc": "-", "repo": repository, "tag": tag}
-            headers = {"Content-Type": "application/x-tar"}
-            async with self.docker._query(
-                "images/create", "POST", params=params, data=tar, headers=headers
-            ) as response:
-                await response.read()
+        await self.import_image(pause.IMAGE, tar, 'CMD ["/pause"]')
+
+    async def import_image(self, name: str, tar: bytes, changes: str = "") -> None:
+        """Make an image of a file system; ``changes`` is a line of a Dockerfile."""
+        repository, _, tag = name.rpartition(":")
+        params = {"fromSrc": "-", "repo": repository, "tag": tag, "changes": changes}
+        headers = {"Content-Type": "application/x-tar"}
+        async with (
+            _told(),
+            self.docker._query(
+                "images/create", "POST", params=params, data=io.BytesIO(tar), headers=headers
+            ) as response,
+        ):
+            await response.read()
 
     # -- networks and volumes
 
