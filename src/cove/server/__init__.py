@@ -14,6 +14,7 @@ from cove.server.hooks.crds import CrdHook, InstanceHook
 from cove.server.hooks.flowschemas import FlowSchemaHook, PriorityLevelHook
 from cove.server.hooks.services import ServiceHook
 from cove.server.identity import Identity, TokenKeys
+from cove.server.metrics import answer as metrics
 from cove.server.plain import plain
 from cove.server.registry import Registry
 from cove.server.request import User
@@ -42,6 +43,7 @@ def make_api(
             subresources=SUBRESOURCES,
             specials=SPECIALS,
             plain=plain,
+            metrics=metrics,
             hooks={
                 "services": ServiceHook(),
                 CRDS: CrdHook(),

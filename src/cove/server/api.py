@@ -165,6 +165,8 @@ class Api:
             remote = self.remotes.find(self, request.path)
             if remote is not None:
                 response = await proxy(self, request, remote)
+            elif self.kubelet is not None and info.group == "metrics.k8s.io":
+                response = await self.registry.metrics(self, request)
             elif info.is_resource:
                 endpoint = self.registry.find(self, info, request.path)
                 if isinstance(endpoint, Response):

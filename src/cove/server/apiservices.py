@@ -22,10 +22,12 @@ APISERVICES = "apiservices.apiregistration.k8s.io"
 MANAGED = "kube-aggregator.kubernetes.io/automanaged"
 
 
-def _document(api: Api, group: str, version: str, managed: str) -> dict[str, Any]:
+def _document(
+    api: Api, group: str, version: str, managed: str, priority: int = 0
+) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "version": version,
-        "groupPriorityMinimum": group_priority(group),
+        "groupPriorityMinimum": priority or group_priority(group),
         "versionPriority": version_priority(group, version),
     }
     if group:
@@ -59,12 +61,15 @@ def builtin_documents(api: Api) -> Iterator[tuple[str, str, str, dict[str, Any]]
             )
 
 
-def ensure(api: Api, group: str, version: str) -> None:
-    """Make the APIService of a custom group's version if it is missing."""
+def ensure(api: Api, group: str, version: str, *, priority: int = 0) -> None:
+    """Make the APIService of a group's version that is not built in if it is missing.
+
+    ``priority`` 0 is that of custom resources.
+    """
     from cove.server.bootstrap import seed
 
     if api.store.state.get(APISERVICES, "", f"{version}.{group}") is None:
-        doc = _document(api, group, version, "true")
+        doc = _document(api, group, version, "true", priority)
         seed(api, "apiregistration.k8s.io", "v1", "apiservices", doc)
 
 

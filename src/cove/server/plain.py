@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from cove.kube.version import KUBERNETES, MAJOR, MINOR
 from cove.server.aggregation import extended, proxy
 from cove.server.api import encode
 from cove.server.history import history, past
+from cove.server.metrics import with_metrics
 from cove.server.negotiate import accept_plain
 from cove.server.registry import method_not_allowed, page_not_found
 from cove.server.request import Request, Response
@@ -182,12 +183,17 @@ def _paths(api: Api) -> list[str]:
     for group in groups:
         paths.append(f"/apis/{group}")
         paths += [f"/apis/{group}/{v}" for v in catalogue.versions(group)]
-    for extra in extended(api, api.registry.custom.discovery(api)):
+    for extra in _extra(api):
         paths.append(f"/apis/{extra.name}")
         paths += [f"/apis/{extra.name}/{v.version}" for v in extra.versions]
     paths += ["/healthz", "/livez", "/readyz", "/metrics", "/openapi/v2", "/openapi/v3"]
     paths += ["/openid/v1/jwks", "/version"]
     return sorted(paths)
+
+
+def _extra(api: Api) -> Sequence[discovery.ExtraGroup]:
+    """The groups that are not built in."""
+    return extended(api, with_metrics(api, api.registry.custom.discovery(api)))
 
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -215,7 +221,7 @@ def _aggregated(header: str) -> bool:
 
 
 def _discovery(api: Api, request: Request, parts: list[str]) -> Response:
-    extra = extended(api, api.registry.custom.discovery(api))
+    extra = _extra(api)
     header = request.headers.get("Accept") or ""
     root = len(parts) == 1
     if root:

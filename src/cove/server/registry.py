@@ -95,7 +95,7 @@ class Registry:
 
     ``subresources`` maps (storage key, subresource) and ``specials`` storage keys whose
     main verbs are not the generic ones (reviews, bindings) to handlers by verb; ``plain``
-    answers every path that is not a resource.
+    answers every path that is not a resource, ``metrics`` what is of metrics.k8s.io.
     """
 
     def __init__(
@@ -104,12 +104,14 @@ class Registry:
         subresources: dict[tuple[str, str], dict[str, Handler]],
         specials: dict[str, dict[str, Handler]],
         plain: Plain,
+        metrics: Plain,
         hooks: dict[str, Hook],
         custom: CustomResources,
     ) -> None:
         self._subresources = subresources
         self._specials = specials
         self.plain = plain
+        self.metrics = metrics
         self._hooks = hooks
         self.custom = custom
         self._builtin: dict[tuple[str, str, str], BuiltinEndpoint] = {}
