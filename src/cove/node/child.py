@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,14 @@ log = logging.getLogger("cove.node")
 # How many of its last lines are kept to tell why it ended, and how long one may be.
 REMEMBERED = 20
 LONGEST_LINE = 1 << 20
+# Puts the program in its own place once the kernel knows that it ends with its owner, even
+# one that was killed (PR_SET_PDEATHSIG, SIGKILL); the owner may be gone by then.
+_TIED = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 # Seconds it has to end by itself before it is made to.
 GRACE = 3.0
 
@@ -57,7 +66,15 @@ class Child:
         descriptors: Sequence[int] = (),
         line: Callable[[str], None] | None = None,
     ) -> Child:
-        """Start ``command`` in ``folder``; raises ChildError if there is no such program."""
+        """Start ``command``, a program's path and its arguments, in ``folder``.
+
+        On Linux it ends with this process, whatever that dies of.  Raises ChildError if
+        there is no such program.
+        """
+        if not os.access(command[0], os.X_OK):
+            raise ChildError(f"{name}: {command[0]} cannot be started: it is no program")
+        if sys.platform == "linux":
+            command = [sys.executable, "-ISc", _TIED, str(os.getpid()), *command]
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,

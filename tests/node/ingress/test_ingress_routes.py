@@ -25,7 +25,7 @@ def ingress(name: str, *rules: Doc, created: str = "2026-01-01T00:00:00Z", **spe
 
 def made(*ingresses: Doc) -> dict[str, list[Route]]:
     """Their routes by host; every backend answers that there is no such service."""
-    return dict(routes(ingresses, Backends({}, lambda _: (), lambda _: True)))
+    return dict(routes(ingresses, Backends(lambda _: None, lambda _: (), lambda _: True)))
 
 
 def chosen(listed: list[Route], asked: str) -> str:
@@ -152,7 +152,7 @@ def test_the_same_objects_give_the_same_configuration() -> None:
     certificates = Certificates({}, {}, "x")
 
     def config(some: list[Doc]) -> Doc:
-        backends = Backends({}, lambda _: (), lambda _: True)
+        backends = Backends(lambda _: None, lambda _: (), lambda _: True)
         return configuration(routes(some, backends), certificates, settings)
 
     assert config(docs) == config(docs[::-1])

@@ -57,7 +57,7 @@ Target = Pool | External | Nobody
 class Backends:
     """The backends of one moment.
 
-    ``services`` are by ``namespace/name``; ``slices`` gives the EndpointSlices of one.
+    ``services`` gives a Service by ``namespace/name``, ``slices`` its EndpointSlices.
     ``claims`` says whether an address is a real one: others are never dialled.
     ``table`` fills with the addresses of the pools that were found, ``used`` with the keys
     of the services that were asked for, there or not.
@@ -65,7 +65,7 @@ class Backends:
 
     def __init__(
         self,
-        services: Mapping[str, Doc],
+        services: Callable[[str], Doc | None],
         slices: Callable[[str], Iterable[Doc]],
         claims: Callable[[str], bool],
     ) -> None:
@@ -95,7 +95,7 @@ class Backends:
     def _look(self, namespace: str, name: str, wanted: str | int, follow: bool) -> Target:
         key = f"{namespace}/{name}"
         self.used.add(key)
-        service = self._services.get(key)
+        service = self._services(key)
         if service is None:
             return Nobody(f"there is no service {key}")
         spec = service["spec"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -137,7 +137,7 @@ class Issuer:
 
 def assign(
     ingresses: Iterable[Doc],
-    secrets: Mapping[str, Doc],
+    secrets: Callable[[str], Doc | None],
     issuer: Issuer,
     domains: Sequence[str],
     now: datetime,
@@ -153,7 +153,7 @@ def assign(
     for ingress in oldest(ingresses):
         for host, name in tls_hosts(ingress).items():
             wanted[host] = None
-            secret = secrets.get(f"{ingress['metadata']['namespace']}/{name}") if name else None
+            secret = secrets(f"{ingress['metadata']['namespace']}/{name}") if name else None
             if secret is None or host in hosts:
                 continue
             try:

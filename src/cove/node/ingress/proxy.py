@@ -20,8 +20,6 @@ from cove.client import (
     Backoff,
     Client,
     Clock,
-    Handler,
-    Informer,
     Informers,
     Recorder,
     SystemClock,
@@ -30,17 +28,18 @@ from cove.client import (
 )
 from cove.client.meta import key_of
 from cove.client.recorder import reference
-from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
+from cove.node.ingress._culprits import culprits
 from cove.node.ingress._names import Names
 from cove.node.ingress._sockets import listen
 from cove.node.ingress.backends import Backends
 from cove.node.ingress.caddy import Caddy, CaddyError, RefusedError
 from cove.node.ingress.certificates import Issuer, assign
-from cove.node.ingress.classes import INGRESS_CLASSES, Classes, ensure_class
+from cove.node.ingress.classes import ensure_class
 from cove.node.ingress.configuration import Settings, base, configuration
 from cove.node.ingress.routes import oldest, routes
 from cove.node.ingress.status import Statuses
+from cove.node.ingress.view import View, asked, has_resource_backend
 from cove.pki.authority import Authority
 
 __all__ = ["DOMAIN", "IngressProxy"]
@@ -49,15 +48,8 @@ log = logging.getLogger("cove.node")
 
 Doc = dict[str, Any]
 
-INGRESSES = GVR("networking.k8s.io", "v1", "ingresses")
-SERVICES = GVR("", "v1", "services")
-SECRETS = GVR("", "v1", "secrets")
-SLICES = GVR("discovery.k8s.io", "v1", "endpointslices")
-
 DOMAIN = "cove.localhost"
 COMPONENT = "cove-ingress"
-SERVICE_NAME = "kubernetes.io/service-name"
-_INDEX = "ingress-by-service"
 # Seconds in which changes are gathered, and between looks at what certificates end soon.
 GATHER = 0.02
 CERTIFICATES = 12 * 3600.0
@@ -111,7 +103,6 @@ class IngressProxy:
         self._busy = False
         self._settled = asyncio.Condition()
         self._loaded: Doc | None = None
-        self._used: set[str] = set()
         # What Caddy refused, as it was then; what was told of each Ingress last.
         self._refused: dict[str, Doc] = {}
         self._told: dict[str, set[tuple[str, str]]] = {}
@@ -120,7 +111,6 @@ class IngressProxy:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            tasks = await stack.enter_async_context(Tasks())
             await stack.enter_async_context(self._recorder)
             await stack.enter_async_context(self._names)
             sockets = []
@@ -149,8 +139,14 @@ class IngressProxy:
                 self._client, self._addresses[0], self.http_port, self.https_port
             )
             self._class = await ensure_class(self._client)
-            await self._watch(stack)
+            informers = self._informers
+            if informers is None:
+                informers = await stack.enter_async_context(
+                    Informers(self._client, clock=self._clock)
+                )
+            self._view = await stack.enter_async_context(View(informers, self._dirty.set))
             self._dirty.set()
+            tasks = await stack.enter_async_context(Tasks())
             tasks.start("ingress", self._run())
             tasks.start("ingress certificates", self._renew())
             await self.settled()
@@ -180,46 +176,6 @@ class IngressProxy:
         """Return when all changes that were seen so far are served."""
         async with self._settled:
             await self._settled.wait_for(lambda: not self._dirty.is_set() and not self._busy)
-
-    # -- watching
-
-    async def _watch(self, stack: AsyncExitStack) -> None:
-        informers = self._informers
-        if informers is None:
-            informers = await stack.enter_async_context(Informers(self._client, clock=self._clock))
-        self._ingresses = informers.informer(INGRESSES)
-        self._classes = informers.informer(INGRESS_CLASSES)
-        self._services = informers.informer(SERVICES)
-        self._slices = informers.informer(SLICES)
-        self._secrets = informers.informer(SECRETS, field_selector="type=kubernetes.io/tls")
-        self._slices.add_index(_INDEX, _services)
-        handlers: list[tuple[Informer, Handler]] = [
-            (self._ingresses, self._ingress_changed),
-            (self._classes, self._changed),
-            (self._services, self._service_changed),
-            (self._slices, self._slice_changed),
-            (self._secrets, self._changed),
-        ]
-        for informer, handler in handlers:
-            informer.add_handler(handler)
-            stack.callback(informer.remove_handler, handler)
-        for informer, _ in handlers:
-            await informer.synced.wait()
-
-    def _changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
-        self._dirty.set()
-
-    def _ingress_changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
-        if old is None or new is None or _asked(old) != _asked(new):
-            self._dirty.set()
-
-    def _service_changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
-        if key_of(new or old or {}) in self._used:
-            self._dirty.set()
-
-    def _slice_changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
-        if any(s in self._used for s in _services(new or old or {})):
-            self._dirty.set()
 
     # -- applying
 
@@ -252,10 +208,9 @@ class IngressProxy:
             self._dirty.set()
 
     async def _update(self) -> None:
-        classes = Classes(self._classes)
-        ours = {key_of(i): i for i in self._ingresses if classes.ours(i)}
-        for key, asked in tuple(self._refused.items()):
-            if key not in ours or _asked(ours[key]) != asked:
+        ours, others = self._view.ingresses()
+        for key, before in tuple(self._refused.items()):
+            if key not in ours or asked(ours[key]) != before:
                 del self._refused[key]
         faults: list[tuple[str, str, str]] = []
         config, table = self._render([i for k, i in ours.items() if k not in self._refused], faults)
@@ -271,25 +226,22 @@ class IngressProxy:
                 await self._caddy.load(config)
             self._loaded = config
         self._tell(ours, faults)
-        await self._statuses.write(
-            [i for k, i in ours.items() if k not in self._refused],
-            [i for i in self._ingresses if key_of(i) not in ours],
-        )
+        served = [i for k, i in ours.items() if k not in self._refused]
+        refused = [i for k, i in ours.items() if k in self._refused]
+        await self._statuses.write(served, others + refused)
 
     def _render(
         self, ingresses: list[Doc], faults: list[tuple[str, str, str]]
     ) -> tuple[Doc, dict[str, tuple[str, ...]]]:
         faults.clear()
-        services = {key_of(s): s for s in self._services}
-        backends = Backends(services, lambda k: self._slices.indexed(_INDEX, k), self._claims)
+        backends = Backends(self._view.service, self._view.slices, self._claims)
         hosts = routes(ingresses, backends)
-        secrets = {key_of(s): s for s in self._secrets}
         certificates, broken = assign(
-            ingresses, secrets, self._issuer, self.domains, datetime.now(UTC)
+            ingresses, self._view.secret, self._issuer, self.domains, datetime.now(UTC)
         )
         faults += [(key, "BadCertificate", text) for key, text in broken]
         for ingress in ingresses:
-            if _has_resource_backend(ingress):
+            if has_resource_backend(ingress):
                 faults.append(
                     (
                         key_of(ingress),
@@ -298,33 +250,23 @@ class IngressProxy:
                         "them are answered 503",
                     )
                 )
-        self._used = backends.used
+        self._view.used = backends.used
         return configuration(hosts, certificates, self._settings_now), backends.table
 
     async def _isolate(self, ours: dict[str, Doc], reason: str) -> None:
         """Find whose part of the configuration Caddy refuses; the others go on."""
-        good: list[Doc] = []
 
-        async def take(some: list[Doc]) -> None:
-            config, _ = self._render(good + some, [])
-            refusal = await self._caddy.refusal(config)
-            if not refusal:
-                good.extend(some)
-            elif len(some) == 1:
-                self._refused[key_of(some[0])] = _asked(some[0])
-                self._reasons[key_of(some[0])] = refusal
-            else:
-                half = len(some) // 2
-                await take(some[:half])
-                await take(some[half:])
+        async def refusal(some: list[Doc]) -> str:
+            return await self._caddy.refusal(self._render(some, [])[0])
 
-        self._reasons: dict[str, str] = {}
-        known = len(self._refused)
-        await take(oldest(i for k, i in ours.items() if k not in self._refused))
-        if len(self._refused) == known:
+        found = await culprits(
+            oldest(i for k, i in ours.items() if k not in self._refused), refusal
+        )
+        if not found:
             raise CaddyError(f"caddy refuses the configuration: {reason}")
-        for key, text in self._reasons.items():
-            self._event(ours[key], "Refused", f"this Ingress is not served: {text}")
+        for ingress, text in found:
+            self._refused[key_of(ingress)] = asked(ingress)
+            self._event(ingress, "Refused", f"this Ingress is not served: {text}")
 
     # -- telling
 
@@ -352,27 +294,3 @@ class IngressProxy:
     def _revived(self) -> None:
         self._loaded = None
         self._dirty.set()
-
-
-def _services(piece: Doc) -> Sequence[str]:
-    metadata = piece["metadata"]
-    name = (metadata.get("labels") or {}).get(SERVICE_NAME)
-    return (f"{metadata['namespace']}/{name}",) if name else ()
-
-
-def _asked(ingress: Doc) -> Doc:
-    """What of an Ingress decides on how it is served."""
-    metadata = ingress["metadata"]
-    return {
-        "uid": metadata["uid"],
-        "annotations": metadata.get("annotations"),
-        "spec": ingress["spec"],
-    }
-
-
-def _has_resource_backend(ingress: Doc) -> bool:
-    spec = ingress["spec"]
-    backends = [spec.get("defaultBackend") or {}]
-    for rule in spec.get("rules") or ():
-        backends += [p["backend"] for p in (rule.get("http") or {}).get("paths") or ()]
-    return any(b.get("resource") for b in backends)
