@@ -100,7 +100,15 @@ class Edge:
 
     # -- backends
 
-    async def listen(self, name: str, address: str, port: int = 0, handler: Any = _echo) -> int:
+    async def listen(
+        self,
+        name: str,
+        address: str,
+        port: int = 0,
+        *,
+        handler: Any = _echo,
+        tls: ssl.SSLContext | None = None,
+    ) -> int:
         """A program that answers every request with ``name``; its port."""
         app = web.Application()
         app[NAME] = name
@@ -108,16 +116,14 @@ class Edge:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, address, port)
+        site = web.TCPSite(runner, address, port, ssl_context=tls)
         await site.start()
         return int(runner.addresses[0][1])
 
     async def service(self, name: str, *endpoints: tuple[str, int], **spec: Any) -> None:
         """A Service with one port, http/80, and an EndpointSlice of ready addresses."""
-        port = {"name": "http", "port": 80, "protocol": "TCP"}
-        await self.client.create(
-            SERVICES, {"metadata": {"name": name}, "spec": {"ports": [port], **spec}}, "default"
-        )
+        spec.setdefault("ports", [{"name": "http", "port": 80, "protocol": "TCP"}])
+        await self.client.create(SERVICES, {"metadata": {"name": name}, "spec": spec}, "default")
         if endpoints:
             await self.client.create(SLICES, slice_of(name, *endpoints), "default")
 
