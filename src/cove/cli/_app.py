@@ -79,6 +79,16 @@ def up(
             help="What runs the pods: docker, podman, none (simulated), an address, or auto. [auto]",
         ),
     ] = None,
+    ingress: Annotated[
+        bool | None, typer.Option(help="Serve Ingresses on this machine. [yes, where pods run]")
+    ] = None,
+    registry: Annotated[
+        bool | None, typer.Option(help="Run an image registry. [yes, where pods run]")
+    ] = None,
+    domain: Annotated[
+        list[str] | None,
+        typer.Option(help="Names below it lead to Ingresses; repeatable. [cove.localhost]"),
+    ] = None,
     in_memory: Annotated[
         bool, typer.Option("--in-memory", help="Keep nothing when the cluster stops.")
     ] = False,
@@ -101,6 +111,9 @@ def up(
         "history": history,
         "history_mib": history_mib,
         "container_engine": container_engine,
+        "ingress": ingress,
+        "registry": registry,
+        "domains": _plugins(domain),
         # An empty one takes back those of the last time.
         "enable_admission": _plugins(enable_admission),
         "disable_admission": _plugins(disable_admission),
@@ -118,6 +131,8 @@ def up(
         note(f"cluster {name} is up in {took:.2f} s: {_server(started.folder)}")
     if settings.nodes:
         note(_what_runs_pods(settings.container_engine))
+        for what, address in started.folder.addresses.items():
+            note(f"{what}: {address}")
     if merge_kubeconfig:
         from cove.engines.kubeconfig import merge
 
@@ -264,6 +279,8 @@ def env(name: Name = DEFAULT, output: Output = Format.table) -> None:
     """Print the environment of a cluster for a shell: eval "$(cove env)"."""
     folder = existing(name)
     values = {"KUBECONFIG": str(folder.kubeconfig), "COVE_CLUSTER": name}
+    for what, address in folder.addresses.items():
+        values[f"COVE_{what.upper()}"] = address
     if output is not Format.table:
         emit(values, output)
         return

@@ -7,9 +7,11 @@ addresses of services take root — is told and left out; the pods run all the s
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import tempfile
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from hashlib import sha256
 from ipaddress import IPv4Network, ip_network
@@ -25,10 +27,15 @@ if TYPE_CHECKING:
     from cove.client import Client, Informers
     from cove.engines.embedded import EmbeddedCluster
     from cove.node.docker.nodes import ContainerNodes
+    from cove.node.network import Bridge, ClusterNetwork
+    from cove.node.registry import Registry
 
 __all__ = ["Containers", "planned"]
 
 log = logging.getLogger("cove")
+
+# Names below it are this machine's, without anybody's doing: RFC 6761.
+DOMAIN = "cove.localhost"
 
 Doc = dict[str, Any]
 
@@ -96,6 +103,17 @@ def planned(settings: Settings, folder: ClusterFolder | None) -> Settings:
     )
 
 
+async def _together(*work: Awaitable[object]) -> None:
+    """Await all of it; the first failure ends the rest and is raised as it is."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _key(cluster: EmbeddedCluster) -> str:
     """Eight hexadecimal digits that a cluster has at every start, and no other one has."""
     where = str(cluster.folder.path) if cluster.folder else f"{os.getpid()} {id(cluster)}"
@@ -117,9 +135,11 @@ class Containers:
     ) -> None:
         self.address = address
         self.missing: list[str] = []
-        self._cluster = cluster
-        self._client = client
-        self._informers = informers
+        self.cluster = self._cluster = cluster
+        self.client = self._client = client
+        self.informers = self._informers = informers
+        # Where what runs beside the pods is: registry, http, https, resolver.
+        self.addresses: dict[str, str] = {}
         self._stack = AsyncExitStack()
         self._key = _key(cluster)
 
@@ -148,6 +168,7 @@ class Containers:
         from cove.node.docker.network import DockerNetwork
         from cove.node.docker.nodes import ContainerNodes
         from cove.node.docker.reaper import reap
+        from cove.server.metrics import publish_metrics
 
         cluster = self._cluster
         engine = await stack.enter_async_context(Engine(self.address))
@@ -169,7 +190,12 @@ class Containers:
         network = await stack.enter_async_context(
             DockerNetwork(engine, name, self._key, subnet, labels)
         )
-        await cluster.listen_at(str(network.bridge.gateway), stack)
+        gateway = str(network.bridge.gateway)
+        port = await cluster.listen_at(gateway, stack)
+        beside = Beside(self, folder, gateway)
+        services = asyncio.ensure_future(self._services(stack, network.bridge, (gateway, port)))
+        await _together(services, beside.registry(stack))
+        found = services.result()
         self._nodes = ContainerNodes(
             self._client,
             engine,
@@ -179,10 +205,132 @@ class Containers:
             folder=folder,
             ca=lambda: cluster.credentials.authority.decode(),
             informers=self._informers,
+            resolv_conf=found.resolv_conf if found is not None else None,
+            local=beside.reference,
             clock=cluster.clock,
         )
-        await stack.enter_async_context(self._nodes)
+        await _together(stack.enter_async_context(self._nodes), beside.ingress(stack, self._claims))
         cluster.api.kubelet = self._nodes.kubelet
-        cluster.api.outgoing.claimed = self._nodes.claims
+        publish_metrics(cluster.api)
+        cluster.api.outgoing.claimed = self._nodes.claims if found is None else found.claims
+        self.addresses = beside.addresses
         for sentence in self.missing:
             log.warning("%s", sentence)
+
+    def _claims(self, address: str) -> bool:
+        return self._nodes.claims(address)
+
+    async def _services(
+        self, stack: AsyncExitStack, bridge: Bridge, api: tuple[str, int]
+    ) -> ClusterNetwork | None:
+        """Addresses of services and cluster DNS, where the machine allows it."""
+        from cove.node.network import ClusterNetwork, MachineLacksError
+
+        cluster = self._cluster
+        services = ip_network(cluster.settings.service_subnet)
+        if not isinstance(services, IPv4Network):
+            self.missing.append(f"services have no addresses: the subnet {services} is IPv6")
+            return None
+        domains = (DOMAIN, *cluster.settings.domains)
+        try:
+            return await stack.enter_async_context(
+                ClusterNetwork(
+                    self._client,
+                    informers=self._informers,
+                    bridge=bridge,
+                    service_subnet=services,
+                    pod_subnet=bridge.subnet,
+                    api=api,
+                    key=self._key,
+                    wildcards=dict.fromkeys(domains, api[0]),
+                    clock=cluster.clock,
+                )
+            )
+        except MachineLacksError as e:
+            self.missing.append(f"services and cluster DNS do not work: {e}")
+            return None
+
+
+class Beside:
+    """Ingress and the image registry: what runs beside the nodes, if it can be had."""
+
+    def __init__(self, containers: Containers, folder: Path, gateway: str) -> None:
+        # What a user needs to know: registry, http, https, resolver.
+        self.addresses: dict[str, str] = {}
+        self._containers = containers
+        self._cluster = containers.cluster
+        self._folder = folder
+        self._gateway = gateway
+        self._registry: Registry | None = None
+
+    async def reference(self, image: str) -> str:
+        """What the engine pulls for an image as pods name it."""
+        return image if self._registry is None else await self._registry.reference(image)
+
+    async def registry(self, stack: AsyncExitStack) -> None:
+        """The registry, on the port it had before if that is free."""
+        if not self._cluster.settings.registry:
+            return
+        from cove.node.registry import NoRegistryError, Registry, RegistryError
+        from cove.node.registry.hosting import announce
+
+        last = self._last_port("registry")
+        for port in dict.fromkeys((last, 0)):
+            registry = Registry(
+                self._folder / "registry",
+                port=port,
+                gateways=[self._gateway],
+                clock=self._cluster.clock,
+            )
+            try:
+                self._registry = await stack.enter_async_context(registry)
+                break
+            except NoRegistryError as e:
+                self._containers.missing.append(f"there is no image registry: {e}")
+                return
+            except (RegistryError, OSError) as e:
+                if not port:
+                    self._containers.missing.append(f"there is no image registry: {e}")
+                    return
+        self.addresses["registry"] = registry.address
+        await announce(self._containers.client, registry.port)
+
+    async def ingress(self, stack: AsyncExitStack, claims: Callable[[str], bool]) -> None:
+        """The proxy for Ingresses, and a resolver for their names."""
+        settings = self._cluster.settings
+        if not settings.ingress:
+            return
+        from cove.node.ingress import CaddyError, IngressProxy, ListenError, Resolver
+
+        domains = (DOMAIN, *settings.domains)
+        # A cluster in memory is one of many: the ports that everybody knows are not for it.
+        ports = None if self._cluster.folder is not None else 0
+        try:
+            proxy = await stack.enter_async_context(
+                IngressProxy(
+                    self._containers.client,
+                    authority=lambda: self._cluster.authority,
+                    folder=self._folder / "ingress",
+                    informers=self._containers.informers,
+                    addresses=["127.0.0.1", self._gateway],
+                    http_port=ports,
+                    https_port=ports,
+                    domains=domains,
+                    claims=claims,
+                    clock=self._cluster.clock,
+                )
+            )
+            resolver = await stack.enter_async_context(Resolver(domains))
+        except (CaddyError, ListenError, OSError) as e:
+            self._containers.missing.append(f"there is no ingress: {e}")
+            return
+        self.addresses["http"] = f"127.0.0.1:{proxy.http_port}"
+        self.addresses["https"] = f"127.0.0.1:{proxy.https_port}"
+        self.addresses["resolver"] = f"127.0.0.1:{resolver.port}"
+
+    def _last_port(self, name: str) -> int:
+        if self._cluster.folder is None:
+            return 0
+        address = self._cluster.folder.addresses.get(name, "")
+        port = address.rpartition(":")[2]
+        return int(port) if port.isdecimal() else 0

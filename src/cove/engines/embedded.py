@@ -285,6 +285,8 @@ def embedded(
     history: int = HISTORY,
     history_mib: int = HISTORY_MIB,
     container_engine: str = "none",
+    ingress: bool = False,
+    registry: bool = False,
 ) -> EmbeddedCluster:
     """A cluster in memory, in this process::
 
@@ -298,7 +300,8 @@ def embedded(
     start, and :meth:`EmbeddedCluster.history` and :meth:`EmbeddedCluster.at` see.
     ``container_engine`` runs pods in containers: ``auto`` takes the engine that is found, if
     any; ``docker``, ``podman`` or an address name one.  Forks' pods are simulated always.
-    Raises EngineError for one that does not answer.
+    Raises EngineError for one that does not answer.  ``ingress`` and ``registry`` run these
+    beside such pods.
     """
     return EmbeddedCluster(
         name,
@@ -313,6 +316,8 @@ def embedded(
             history=history,
             history_mib=history_mib,
             container_engine=container_engine,
+            ingress=ingress,
+            registry=registry,
         ),
         controllers=controllers,
     )

@@ -87,7 +87,8 @@ class Settings:
     ``port`` 0 means any free one; ``nodes`` 0 means none.  ``in_memory`` keeps nothing.
     ``history`` writes are remembered, as long as they fit into ``history_mib`` mebibytes.
     ``container_engine`` is what was asked for (docker, podman, none, an address); None leaves
-    it to the environment.
+    it to the environment.  ``ingress`` and ``registry`` say whether these run beside pods that
+    run; names below ``domains`` (and ``cove.localhost``) are this machine's.
     """
 
     port: int = 0
@@ -100,6 +101,9 @@ class Settings:
     history: int = HISTORY
     history_mib: int = HISTORY_MIB
     container_engine: str | None = None
+    ingress: bool = True
+    registry: bool = True
+    domains: tuple[str, ...] = field(default=())
 
     def to_json(self) -> str:
         """For ``cluster.json``."""
@@ -115,7 +119,7 @@ class Settings:
         if not isinstance(doc, dict):
             raise ValueError("it is not an object")
         known = {k: v for k, v in doc.items() if k in cls.__slots__}
-        for key in ("enable_admission", "disable_admission"):
+        for key in ("enable_admission", "disable_admission", "domains"):
             known[key] = tuple(known.get(key, ()))
         return cls(**known)
 
@@ -153,6 +157,15 @@ class ClusterFolder:
             if key == "server" and port.isdigit():
                 return int(port)
         return 0
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where what runs beside the pods is (registry, http, https, resolver), as last known."""
+        try:
+            found = json.loads(self.read("addresses.json") or b"{}")
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def exists(self) -> bool:

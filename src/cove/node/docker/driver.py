@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from cove.client import Clock, Tasks
 from cove.kube.status import CoveError
 from cove.node.docker import labels as marks
 from cove.node.docker.connection import DockerError, Engine, EngineDownError
-from cove.node.docker.images import Images
+from cove.node.docker.images import Images, itself
 from cove.node.docker.worker import PodWorker
 from cove.node.driver import Report, Runtime
 from cove.node.pods.env import Around
@@ -59,7 +59,7 @@ class DockerDriver:
         secrets: Callable[[Doc], list[Mapping[str, Any]]],
         event: Event,
         health: Callable[[str], None],
-        local: Callable[[str], str] = lambda image: image,
+        local: Callable[[str], Awaitable[str]] = itself,
         publish: str = "127.0.0.1",
     ) -> None:
         self.engine = engine

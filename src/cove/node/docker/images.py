@@ -12,14 +12,14 @@ import asyncio
 import json
 import re
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from cove.client import Clock
 from cove.kube.status import CoveError
 from cove.node.docker.connection import DockerError, Engine
 
-__all__ = ["Image", "ImageError", "Images"]
+__all__ = ["Image", "ImageError", "Images", "itself"]
 
 Doc = Mapping[str, Any]
 Tell = Callable[[str, str, str], None]
@@ -48,6 +48,11 @@ class Image(NamedTuple):
     user: str
 
 
+async def itself(image: str) -> str:
+    """An engine that has no other name for anything."""
+    return image
+
+
 def normal(name: str) -> str:
     """With the tag that is meant when none is said."""
     return name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
@@ -56,11 +61,13 @@ def normal(name: str) -> str:
 class Images:
     """The images of one engine; concurrent wishes for one are fetched once.
 
-    ``local`` says under which name the engine finds what pods call otherwise: images of the
-    cluster's registry, mirrors.
+    ``local`` says under which name the engine fetches what pods call otherwise: images of
+    the cluster's registry, of mirrors.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, local: Callable[[str], str]) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, local: Callable[[str], Awaitable[str]]
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self.local = local
@@ -78,7 +85,7 @@ class Images:
                 f'Failed to apply default image tag "{asked}": couldn\'t parse image name '
                 f'"{asked}": invalid reference format',
             )
-        name = self.local(normal(asked))
+        name = normal(asked)
         policy = container.get("imagePullPolicy") or "IfNotPresent"
         found: Doc | None = await self._engine.image(name)
         if found is not None and (policy != "Always" or not found.get("RepoDigests")):
@@ -87,7 +94,7 @@ class Images:
             tell("Warning", "ErrImageNeverPull", _never(asked))
             raise ImageError("ErrImageNeverPull", _never(asked))
         else:
-            found = await self._fetch(asked, name, secrets, tell)
+            name, found = await self._fetch(asked, name, secrets, tell)
         assert found is not None
         config = found.get("Config") or {}
         digests = found.get("RepoDigests") or ()
@@ -99,11 +106,19 @@ class Images:
             str(config.get("User") or ""),
         )
 
-    async def _fetch(self, asked: str, name: str, secrets: list[Doc], tell: Tell) -> Doc:
+    async def _fetch(
+        self, asked: str, name: str, secrets: list[Doc], tell: Tell
+    ) -> tuple[str, Doc]:
+        """(the name the engine has it under, the image)."""
         tell("Normal", "Pulling", f'Pulling image "{asked}"')
         begun = self._clock.monotonic()
         try:
-            await self._pull(name, _auth(name, secrets))
+            local = await self.local(name)
+            await self._pull(local, _auth(name, secrets))
+            if local != name and "@" not in name:
+                await self._engine.tag(local, name)
+            elif local != name:
+                name = local  # a digest is no name to give
         except DockerError as e:
             message = f'failed to pull and unpack image "{asked}": {e}'
             tell("Warning", "Failed", f'Failed to pull image "{asked}": {message}')
@@ -119,7 +134,7 @@ class Images:
             f'Successfully pulled image "{asked}" in {took:.3f}s ({took:.3f}s including waiting). '
             f"Image size: {found.get('Size', 0)} bytes.",
         )
-        return found
+        return name, found
 
     async def _pull(self, name: str, auth: Doc | None) -> None:
         """Fetch it; who wants the same meanwhile waits for that."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -21,6 +21,7 @@ from cove.kube.gvk import GVR
 from cove.node.agent import NodeAgent
 from cove.node.docker.connection import Engine
 from cove.node.docker.driver import DockerDriver
+from cove.node.docker.images import itself
 from cove.node.docker.kubelet import DockerKubelet
 from cove.node.docker.network import DockerNetwork
 from cove.node.network.bridge import Bridge
@@ -73,7 +74,7 @@ class ContainerNodes:
         ca: Callable[[], str],
         informers: Informers,
         resolv_conf: Callable[[Doc], str] | None = None,
-        local: Callable[[str], str] = lambda image: image,
+        local: Callable[[str], Awaitable[str]] = itself,
         clock: Clock | None = None,
     ) -> None:
         self.engine = engine

@@ -28,11 +28,12 @@ async def run(*command: str, stdin: str = "") -> str:
     """
     process = await asyncio.create_subprocess_exec(
         *command,
-        stdin=asyncio.subprocess.PIPE,
+        # A command that reads nothing may have ended before uvloop could write nothing to it.
+        stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    ending = asyncio.ensure_future(process.communicate(stdin.encode()))
+    ending = asyncio.ensure_future(process.communicate(stdin.encode() if stdin else None))
     try:
         out, err = await asyncio.shield(ending)
     except asyncio.CancelledError:
