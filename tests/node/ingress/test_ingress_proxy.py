@@ -170,6 +170,17 @@ async def test_one_that_does_not_listen_is_passed_over(edge: Edge) -> None:
     assert {r.status for r in replies} == {200}
 
 
+async def test_one_that_nobody_can_reach_says_why(edge: Edge) -> None:
+    """To who asks, since that is who has to put it right."""
+    port = await edge.backend("web", "127.0.0.2")
+    await edge.ingress("web", rule("web.test", path("/", "web")))
+    await edge.endpoints("web", ("127.0.0.9", port))
+    while (reply := await edge.get("web.test")).status == 200:
+        pass
+    assert reply.status == 502
+    assert f"127.0.0.9:{port}: connect: connection refused" in reply.text
+
+
 async def test_a_websocket_outlives_changes(edge: Edge) -> None:
     """Another Ingress comes, endpoints go: the connection stays."""
     port = await edge.backend("web")

@@ -37,6 +37,8 @@ Doc = dict[str, Any]
 SOCKET_PATH = 100
 # Who has run this long, in seconds, was not started in vain.
 STEADY = 30.0
+# Seconds that requests under way have when it is ended; WebSockets would take for ever.
+GRACE = 1.0
 # Seconds to wait for a leftover of an earlier run to end.
 LEFTOVER = 5.0
 
@@ -176,7 +178,7 @@ class Caddy:
     async def _stop(self) -> None:
         self._up.clear()
         if self._child is not None:
-            await self._child.stop()
+            await self._child.stop(GRACE)
 
     async def _supervise(self) -> None:
         backoff = Backoff(0.1, 15.0)

@@ -115,7 +115,8 @@ def _server(hosts: Hosts, settings: Settings, *, secure: bool) -> Doc:
         inner.append(_text(404, "no rule for this path"))
         out.append(outer)
     out.append(_text(404, "no rule for this host"))
-    failed = _text("{http.error.status_code}", "{http.error.status_text}")
+    # With what happened: who asks here is who has to put it right.
+    failed = _text("{http.error.status_code}", "{http.error.status_text}: {http.error.message}")
     return {
         "automatic_https": {"disable": True},
         "routes": out,

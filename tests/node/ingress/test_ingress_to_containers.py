@@ -1,0 +1,129 @@
+"""The whole way: an image of this machine, pushed, deployed, reached through an Ingress."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edge import INGRESSES, SERVICES, Edge, path, rule
+
+from cove.engines.embedded import EmbeddedCluster, embedded
+from cove.kube.gvk import GVR
+from cove.node.ingress import IngressProxy
+from cove.node.registry import Registry, local_reference
+
+pytestmark = pytest.mark.requires("docker", "caddy", "registry")
+
+Doc = dict[str, Any]
+DEPLOYMENTS = GVR("apps", "v1", "deployments")
+LABEL = {"dev.cove.test": "edge"}
+
+
+@pytest.fixture
+async def docker() -> AsyncIterator[Any]:
+    """The engine; images that a test has labelled are removed after it."""
+    import aiodocker
+
+    async with aiodocker.Docker(url="unix:///var/run/docker.sock") as engine:
+        yield engine
+        for image in await engine.images.list(filters={"label": ["dev.cove.test=edge"]}):
+            await engine.images.delete(image["Id"], force=True)
+
+
+@pytest.fixture
+async def running(docker: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedCluster]:
+    """A cluster whose pods run; gone before the images are."""
+    monkeypatch.delenv("COVE_CONTAINER_ENGINE", raising=False)
+    async with embedded(container_engine="docker") as cluster:
+        yield cluster
+
+
+async def build(docker: Any, tag: str, says: str) -> None:
+    """A web server that says one thing."""
+    out = io.BytesIO()
+    dockerfile = (
+        "FROM scratch\nCOPY busybox /bin/busybox\nCOPY index.html /www/index.html\n"
+        'CMD ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]\n'
+    )
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.add("/bin/busybox", "busybox")
+        for name, text in (("Dockerfile", dockerfile), ("index.html", says)):
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    out.seek(0)
+    await docker.images.build(
+        fileobj=out, encoding="identity", tag=tag, labels=LABEL, rm=True, forcerm=True
+    )
+
+
+def deployment(image: str) -> Doc:
+    """Two pods that are ready when they answer, and end when nobody is sent to them."""
+    container = {
+        "name": "web",
+        "image": image,
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+    }
+    return {
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "web"}},
+            "strategy": {"rollingUpdate": {"maxUnavailable": 0}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 5},
+            },
+        },
+    }
+
+
+async def test_an_image_is_deployed_and_replaced_under_load(
+    running: EmbeddedCluster, docker: Any, tmp_path: Path
+) -> None:
+    """Built, pushed, pulled under the name that pods use; a second version costs no request."""
+    client, containers = running.client, running.containers
+    assert containers is not None
+    containers.nodes.driver.images.local = local_reference
+    async with (
+        Registry(tmp_path / "registry") as registry,
+        IngressProxy(
+            client,
+            authority=lambda: running.authority,
+            folder=tmp_path / "ingress",
+            http_port=0,
+            https_port=0,
+            claims=containers.nodes.claims,
+        ) as proxy,
+        Edge(running, proxy) as edge,
+    ):
+        for version in ("v1", "v2"):
+            await build(docker, f"{registry.address}/web:{version}", version)
+            await docker.images.push(f"{registry.address}/web:{version}")
+            await docker.images.delete(f"{registry.address}/web:{version}", force=True)
+        await client.create(DEPLOYMENTS, deployment(f"{registry.name}/web:v1"), "default")
+        service = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}
+        await client.create(SERVICES, {"metadata": {"name": "web"}, "spec": service}, "default")
+        ingress = {"rules": [rule("web.test", path("/", "web"))]}
+        await client.create(INGRESSES, {"metadata": {"name": "web"}, "spec": ingress}, "default")
+        while (await edge.get("web.test")).status != 200:
+            await asyncio.sleep(0)
+
+        seen: list[str] = []
+
+        async def ask() -> None:
+            while not seen or seen[-20:] != ["v2"] * 20:
+                reply = await edge.get("web.test", "/index.html")
+                seen.append(reply.text if reply.status == 200 else f"{reply.status} {reply.text}")
+
+        asking = asyncio.gather(ask(), ask())
+        await client.patch(DEPLOYMENTS, "web", deployment(f"{registry.name}/web:v2"), "default")
+        await asking
+        assert set(seen) == {"v1", "v2"}
