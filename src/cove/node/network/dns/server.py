@@ -10,7 +10,7 @@ import contextlib
 import errno
 import logging
 import struct
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import dns.exception
 import dns.flags
@@ -212,9 +212,8 @@ class _Datagrams(asyncio.DatagramProtocol):
         await self._gone
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        transport = self._transport
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._server.datagram(data, transport, addr)
+        # Not every loop's transport is an instance of what it is documented to be.
+        self._server.datagram(data, cast(asyncio.DatagramTransport, self._transport), addr)
 
 
 def _parse(data: bytes) -> Message | bytes:
