@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from cove.client import Clock, SystemClock, Tasks
+from cove.node.network._accept import Acceptor
 from cove.node.network.endpoints import Endpoint
 
 __all__ = ["Balance", "TcpProxy", "UdpProxy"]
@@ -79,59 +80,40 @@ class TcpProxy:
     """Listens on an address and port; raises OSError on entering if that cannot be."""
 
     def __init__(self, address: str, port: int, balance: Balance) -> None:
-        self._address, self._port = address, port
         self._balance = balance
-        self._tasks = Tasks()
-        self._open = 0
+        self._acceptor = Acceptor(address, port, self._serve, limit=CONNECTIONS)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(
-            self._accept, self._address, self._port, limit=CHUNK, start_serving=True
-        )
+        await self._acceptor.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._server.close()
-        await self._tasks.close()
-        await self._server.wait_closed()
+        await self._acceptor.__aexit__(*exc)
 
     @property
     def port(self) -> int:
         """The port, also where 0 was asked for."""
-        return int(self._server.sockets[0].getsockname()[1])
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._open >= CONNECTIONS:
-            writer.transport.abort()
-            return
-        self._open += 1
-        task = self._tasks.start(f"proxy of port {self._port}", self._serve(reader, writer))
-        # Also when it is cancelled before its first step.
-        task.add_done_callback(lambda _: self._closed(writer))
-
-    def _closed(self, writer: asyncio.StreamWriter) -> None:
-        self._open -= 1
-        writer.transport.abort()
+        return self._acceptor.port
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = str(writer.get_extra_info("peername")[0])
         found = await self._connect(client)
         if found is None:
             # A reset: as if nobody listened.
+            writer.transport.abort()
             return
         back, forth = found
+        one = asyncio.ensure_future(_copy(reader, forth))
+        other = asyncio.ensure_future(_copy(back, writer))
         try:
-            one = asyncio.ensure_future(_copy(reader, forth))
-            other = asyncio.ensure_future(_copy(back, writer))
-            try:
-                await asyncio.gather(one, other)
-            finally:
-                one.cancel()
-                other.cancel()
-                await asyncio.gather(one, other, return_exceptions=True)
-        except OSError:
-            return  # one side broke; so does the other now
+            # When one side breaks, so does the other.
+            await asyncio.gather(one, other)
+            forth.close()
+            await forth.wait_closed()
         finally:
+            one.cancel()
+            other.cancel()
+            await asyncio.gather(one, other, return_exceptions=True)
             forth.transport.abort()
 
     async def _connect(

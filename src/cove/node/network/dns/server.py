@@ -23,6 +23,7 @@ from dns.message import Message
 from dns.rdatatype import RdataType
 
 from cove.client import Clock, SystemClock, Tasks
+from cove.node.network._accept import Acceptor
 from cove.node.network.dns.upstream import NoAnswerError, Upstreams
 from cove.node.network.dns.zone import TTL, Answer, Record, Zone
 
@@ -62,7 +63,6 @@ class DnsServer:
         self._clock = clock or SystemClock()
         self._tasks = Tasks()
         self._stack = contextlib.AsyncExitStack()
-        self._connections = 0
 
     async def __aenter__(self) -> Self:
         await self._zone.synced()
@@ -90,10 +90,10 @@ class DnsServer:
             stack.push_async_callback(datagrams.wait_closed)
             stack.callback(transport.close)
             port = transport.get_extra_info("sockname")[1]
-            server = await asyncio.start_server(self._accept, self.address, port)
-            stack.push_async_callback(server.wait_closed)
             stack.push_async_callback(self._tasks.close)
-            stack.callback(server.close)
+            await stack.enter_async_context(
+                Acceptor(self.address, port, self._serve, limit=CONNECTIONS)
+            )
             self._stack = stack.pop_all()
         self.port = port
 
@@ -121,39 +121,26 @@ class DnsServer:
 
     # -- TCP
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._connections >= CONNECTIONS:
-            writer.transport.abort()
-            return
-        self._connections += 1
-        task = self._tasks.start("DNS connection", self._serve(reader, writer))
-        task.add_done_callback(lambda _: self._closed(writer))
-
-    def _closed(self, writer: asyncio.StreamWriter) -> None:
-        self._connections -= 1
-        writer.close()
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                timer = self._clock.call_later(IDLE, writer.transport.abort)
-                try:
-                    size = int.from_bytes(await reader.readexactly(2), "big")
-                    data = await reader.readexactly(size)
-                finally:
-                    timer.cancel()
-                question = _parse(data)
-                if isinstance(question, bytes):
-                    answer = question
-                else:
-                    made = self._at_once(question)
-                    if made is None:
-                        made = await self._asked(question, data, tcp=True)
-                    answer = _wire(made, 0xFFFF)
-                if not answer:
-                    return
-                writer.write(struct.pack("!H", len(answer)) + answer)
-                await writer.drain()
+        while True:
+            timer = self._clock.call_later(IDLE, writer.transport.abort)
+            try:
+                size = int.from_bytes(await reader.readexactly(2), "big")
+                data = await reader.readexactly(size)
+            finally:
+                timer.cancel()
+            question = _parse(data)
+            if isinstance(question, bytes):
+                answer = question
+            else:
+                made = self._at_once(question)
+                if made is None:
+                    made = await self._asked(question, data, tcp=True)
+                answer = _wire(made, 0xFFFF)
+            if not answer:
+                return
+            writer.write(struct.pack("!H", len(answer)) + answer)
+            await writer.drain()
 
     # -- answers
 
