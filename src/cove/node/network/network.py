@@ -13,6 +13,7 @@ from cove.client import Client, Clock, Handler, Informer, Informers, SystemClock
 from cove.client.meta import key_of
 from cove.kube.gvk import GVR
 from cove.node.network._ports import BridgePorts
+from cove.node.network._run import CommandError
 from cove.node.network.bridge import Bridge
 from cove.node.network.dns import (
     DnsServer,
@@ -97,9 +98,12 @@ class ClusterNetwork:
         lacks = missing()
         if lacks:
             raise MachineLacksError(lacks)
-        async with AsyncExitStack() as stack:
-            await self._start(stack)
-            self._stack = stack.pop_all()
+        try:
+            async with AsyncExitStack() as stack:
+                await self._start(stack)
+                self._stack = stack.pop_all()
+        except CommandError as e:
+            raise MachineLacksError([f"It does not let itself be changed: {e}."]) from e
         return self
 
     async def __aexit__(self, *exc: object) -> None:
