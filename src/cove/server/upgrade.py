@@ -8,17 +8,22 @@ so nothing of it can have gone to the HTTP parser.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import select
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.web_protocol import RequestHandler
 
-__all__ = ["Taken", "take_over"]
+__all__ = ["Taken", "cancelled_by_hangup", "take_over"]
 
 # What waits here to be read, in bytes, before the client is held back: twice as much.
 LIMIT = 128 * 1024
+# Seconds between two questions whether a silent client is still there: Go's default.
+KEEPALIVE = 15
 
 
 class Taken(NamedTuple):
@@ -65,3 +70,36 @@ async def take_over(raw: web.BaseRequest, headers: Mapping[str, str]) -> Taken:
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
     return Taken(response, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+
+@contextmanager
+def cancelled_by_hangup(raw: web.BaseRequest) -> Iterator[None]:
+    """Cancel this task when the client is gone, even if nothing is read from it.
+
+    The loop does not look at a connection that is held back: a client that left behind more
+    than anybody reads would never be missed.  Its end waits behind what it has sent, so the
+    connection is also asked now and then whether it still stands.  Where there is no epoll,
+    only reading tells.
+    """
+    connection = raw.get_extra_info("socket")
+    if connection is None or not hasattr(select, "epoll"):
+        yield
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+        connection.setsockopt(socket.IPPROTO_TCP, option, KEEPALIVE)
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    with closing(select.epoll()) as poll:
+
+        def leave() -> None:
+            loop.remove_reader(poll.fileno())
+            task.cancel()
+
+        poll.register(connection.fileno(), select.EPOLLRDHUP)
+        loop.add_reader(poll.fileno(), leave)
+        try:
+            yield
+        finally:
+            loop.remove_reader(poll.fileno())

@@ -28,6 +28,10 @@ class Process:
         self.options = options
         self.closed = asyncio.Event()
         self.sizes: list[tuple[int, int]] = []
+        # What reading raises.
+        self.failure: Exception | None = None
+        # Bytes of output that were read, and of input that were taken.
+        self.given = self.taken = 0
         self._pieces: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue(4)
         self._readers: list[asyncio.Task[None]] = []
         self._master = -1
@@ -78,13 +82,18 @@ class Process:
         self._readers = [asyncio.create_task(carry(*output)) for output in outputs]
 
     async def read(self) -> tuple[int, bytes] | None:
-        return await self._pieces.get()
+        if self.failure is not None:
+            raise self.failure
+        piece = await self._pieces.get()
+        self.given += len(piece[1]) if piece is not None else 0
+        return piece
 
     async def write(self, data: bytes) -> None:
         if self._master >= 0:
             os.write(self._master, data)
             return
         assert self._stdin is not None
+        self.taken += len(data)
         try:
             self._stdin.write(data)
             await self._stdin.drain()
@@ -111,6 +120,8 @@ class Process:
         for task in self._readers:
             task.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
+        # Unread output would keep it from being waited for.
+        self.process._transport.close()  # type: ignore[attr-defined]
         await self.process.wait()
         if self._stdin is not None:
             self._stdin.close()
@@ -140,6 +151,7 @@ class LocalKubelet:
         self.ended = asyncio.Event()
         self.following = asyncio.Event()
         self.main: tuple[str, ...] = ("cat",)
+        self.failure: Exception | None = None
         self.started: asyncio.Queue[Process] = asyncio.Queue()
         self.used: dict[str, dict[str, Usage]] = {}
         self.nodes_used: dict[str, Usage] = {}
@@ -192,6 +204,7 @@ class LocalKubelet:
                 tty=options.tty,
             )
             process = await Attached(attach).start()
+        process.failure = self.failure
         self.started.put_nowait(process)
         return process
 

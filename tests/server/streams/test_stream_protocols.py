@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -17,6 +17,7 @@ from tests.server.streams.local_kubelet import LocalKubelet
 from tests.server.test_http import context
 
 from cove.engines.embedded import EmbeddedCluster
+from cove.kube.status import StatusError
 from cove.server.streams._spdy import (
     Data,
     Decoder,
@@ -154,6 +155,25 @@ class TestChannels:
             transport = socket._conn.transport  # type: ignore[union-attr]
             transport.abort()
             await (await kubelet.started.get()).closed.wait()
+
+    @pytest.mark.parametrize(
+        ("failure", "code", "text"),
+        [
+            (StatusError(503, "ServiceUnavailable", "the node is gone"), 503, "the node is gone"),
+            (ConnectionResetError("broken"), 500, "error executing command in container: broken"),
+        ],
+        ids=["status", "error"],
+    )
+    async def test_a_failure_in_the_middle_is_told(
+        self, real: EmbeddedCluster, kubelet: LocalKubelet, failure: Exception, code: int, text: str
+    ) -> None:
+        kubelet.failure = failure
+        path = command("cat", stdin=1, stdout=1)
+        async with websocket(real, path, "v5.channel.k8s.io") as socket:
+            _, told = await messages(socket)
+        status = json.loads(told[1:])
+        assert status["code"] == code
+        assert text in status["message"]
 
     async def test_nobody_speaks_the_protocol(
         self, real: EmbeddedCluster, kubelet: LocalKubelet
@@ -377,6 +397,94 @@ class TestSpdy:
                         ended.add(frame.stream)
         assert (got[25], got[27]) == (b"old", b"new")
         assert b"error forwarding port 81" in got[31]
+
+
+class TestHeldBack:
+    """Nobody makes the server keep what the other end does not want."""
+
+    @pytest.mark.parametrize("protocol", ["websocket", "spdy"])
+    async def test_a_client_that_does_not_read_holds_back_the_command(
+        self, real: EmbeddedCluster, kubelet: LocalKubelet, protocol: str
+    ) -> None:
+        async with _unread(real, command("cat", "/dev/zero", stdout=1), protocol):
+            endless = await kubelet.started.get()
+            await _meanwhile(real, kubelet)
+            assert endless.given < 16 * 1024 * 1024
+        await endless.closed.wait()
+
+    @pytest.mark.parametrize("protocol", ["websocket", "spdy"])
+    async def test_a_command_that_does_not_read_holds_back_the_client(
+        self, real: EmbeddedCluster, kubelet: LocalKubelet, protocol: str
+    ) -> None:
+        path = command("tail", "-f", "/dev/null", stdin=1, stdout=1)
+        async with _unread(real, path, protocol) as send:
+            deaf = await kubelet.started.get()
+            flooding = asyncio.create_task(send(4096))
+            await _meanwhile(real, kubelet)
+            assert deaf.taken < 16 * 1024 * 1024
+            flooding.cancel()
+            await asyncio.gather(flooding, return_exceptions=True)
+        await real.server.stop()
+        assert deaf.closed.is_set()
+        await real.server.start()
+
+    @pytest.mark.parametrize("protocol", ["websocket", "spdy"])
+    async def test_a_client_that_was_held_back_may_leave(
+        self, real: EmbeddedCluster, kubelet: LocalKubelet, protocol: str
+    ) -> None:
+        """Even though nothing is read from it any more: the command ends."""
+        path = command("tail", "-f", "/dev/null", stdin=1, stdout=1)
+        async with _unread(real, path, protocol) as send:
+            deaf = await kubelet.started.get()
+            await send(16)
+        await deaf.closed.wait()
+
+
+@asynccontextmanager
+async def _unread(
+    real: EmbeddedCluster, path: str, protocol: str
+) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
+    """A client that reads nothing, and what sends so many pieces of input; left, it is gone."""
+    piece = b"x" * 65536
+    if protocol == "websocket":
+        async with websocket(real, path, "v5.channel.k8s.io") as socket:
+
+            async def messages(count: int) -> None:
+                for _ in range(count):
+                    await socket.send_bytes(b"\0" + piece)
+
+            yield messages
+            assert socket._conn is not None
+            assert socket._conn.transport is not None
+            socket._conn.transport.abort()
+        return
+    async with raw(real) as client:
+        await client.request(path, *V4)
+        types = ("error", "stdout", "stdin") if "stdin" in path else ("error", "stdout")
+        await client.send(
+            *(SynStream(2 * n + 1, {"streamtype": type}) for n, type in enumerate(types))
+        )
+
+        async def frames(count: int) -> None:
+            for _ in range(count):
+                await client.send(Data(5, piece))
+
+        yield frames
+
+
+async def _meanwhile(real: EmbeddedCluster, kubelet: LocalKubelet) -> None:
+    """Others are served: 20 MB go there and back."""
+    path = command("cat", stdin=1, stdout=1)
+    async with websocket(real, path, "v5.channel.k8s.io") as socket:
+
+        async def send() -> None:
+            for _ in range(320):
+                await socket.send_bytes(b"\0" + b"y" * 65536)
+            await socket.send_bytes(b"\xff\0")
+
+        _, found = await asyncio.gather(send(), messages(socket))
+    assert sum(len(m) - 1 for m in found if m[0] == 1) == 320 * 65536
+    await kubelet.started.get()
 
 
 @pytest.mark.parametrize(

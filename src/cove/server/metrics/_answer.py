@@ -53,14 +53,17 @@ async def answer(api: Api, request: Request) -> Response:
     kind = _KINDS.get(info.resource)
     if info.version != VERSION or kind is None or info.subresource:
         raise st.not_found_generic()
-    if info.namespace if info.resource == "nodes" else info.verb == "get" and not info.namespace:
+    one = info.verb == "get"
+    if (info.resource == "nodes" and info.namespace) or (
+        info.resource == "pods" and one and not info.namespace
+    ):
         raise st.not_found_generic()
     if info.verb not in ("get", "list") or request.method == "HEAD":
         raise method_not_allowed()
     core = api.registry.builtin("", "v1", info.resource)
     assert core is not None
     read = _nodes if info.resource == "nodes" else _pods
-    if info.verb == "list":
+    if not one:
         items = await read(api, core, _selected(api, request, core))
         return _rendered(request, {"kind": f"{kind}List", "items": items})
     stored = api.store.state.get(core.storage, info.namespace, info.name)

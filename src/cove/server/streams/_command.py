@@ -114,15 +114,16 @@ async def _converse(command: Command, client: _Client) -> dict[str, Any] | None:
         await asyncio.gather(inward, outward, return_exceptions=True)
 
 
-async def _outcome(command: Command, client: _Client) -> dict[str, Any]:
+async def _outcome(command: Command, client: _Client) -> dict[str, Any] | None:
     try:
         while (piece := await command.read()) is not None:
-            await client.send(*piece)
+            try:
+                await client.send(*piece)
+            except ConnectionError:
+                return None
         code = await command.wait()
     except StatusError as error:
         return {"metadata": {}, **error.body}
-    except ConnectionError:
-        raise
     except Exception as error:
         # The owner's boundary: HTTP is over, this is how the client gets to know.
         log.exception("a command failed")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cove.kube import status as st
 from cove.server.request import Request, Response
 from cove.server.streams._connection import LINGER
-from cove.server.upgrade import Taken, take_over
+from cove.server.upgrade import Taken, cancelled_by_hangup, take_over
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -105,7 +105,8 @@ async def over_spdy(request: Request, protocol: str) -> AsyncIterator[Taken]:
     headers = {"Connection": "Upgrade", "Upgrade": SPDY, VERSION: protocol}
     taken = await take_over(request.upgrade, headers)
     try:
-        yield taken
+        with cancelled_by_hangup(request.upgrade):
+            yield taken
     finally:
         taken.writer.transport.abort()
 
@@ -128,8 +129,9 @@ async def over_websocket(request: Request, protocol: str) -> AsyncIterator[web.W
     )
     await socket.prepare(request.upgrade)
     try:
-        yield socket
-        await socket.close()
+        with cancelled_by_hangup(request.upgrade):
+            yield socket
+            await socket.close()
     finally:
         if transport is not None:
             transport.abort()
