@@ -6,16 +6,15 @@ import asyncio
 import io
 import tarfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
-from edge import INGRESSES, SERVICES, Edge, path, rule
+from edge import INGRESSES, SERVICES, Everywhere, path, rule
 
 from cove.engines.embedded import EmbeddedCluster, embedded
 from cove.kube.gvk import GVR
-from cove.node.ingress import IngressProxy
-from cove.node.registry import Registry, local_reference
+from cove.node.registry import NAME
 
 pytestmark = pytest.mark.requires("docker", "caddy", "registry")
 
@@ -39,7 +38,7 @@ async def docker() -> AsyncIterator[Any]:
 async def running(docker: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedCluster]:
     """A cluster whose pods run; gone before the images are."""
     monkeypatch.delenv("COVE_CONTAINER_ENGINE", raising=False)
-    async with embedded(container_engine="docker") as cluster:
+    async with embedded(container_engine="docker", ingress=True, registry=True) as cluster:
         yield cluster
 
 
@@ -86,44 +85,41 @@ def deployment(image: str) -> Doc:
 
 
 async def test_an_image_is_deployed_and_replaced_under_load(
-    running: EmbeddedCluster, docker: Any, tmp_path: Path
+    running: EmbeddedCluster, docker: Any
 ) -> None:
     """Built, pushed, pulled under the name that pods use; a second version costs no request."""
     client, containers = running.client, running.containers
     assert containers is not None
-    containers.nodes.driver.images.local = local_reference
-    async with (
-        Registry(tmp_path / "registry") as registry,
-        IngressProxy(
-            client,
-            authority=lambda: running.authority,
-            folder=tmp_path / "ingress",
-            http_port=0,
-            https_port=0,
-            claims=containers.nodes.claims,
-        ) as proxy,
-        Edge(running, proxy) as edge,
-    ):
-        for version in ("v1", "v2"):
-            await build(docker, f"{registry.address}/web:{version}", version)
-            await docker.images.push(f"{registry.address}/web:{version}")
-            await docker.images.delete(f"{registry.address}/web:{version}", force=True)
-        await client.create(DEPLOYMENTS, deployment(f"{registry.name}/web:v1"), "default")
-        service = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}
-        await client.create(SERVICES, {"metadata": {"name": "web"}, "spec": service}, "default")
-        ingress = {"rules": [rule("web.test", path("/", "web"))]}
-        await client.create(INGRESSES, {"metadata": {"name": "web"}, "spec": ingress}, "default")
-        while (await edge.get("web.test")).status != 200:
-            await asyncio.sleep(0)
+    registry = containers.addresses["registry"]
+    name = registry.replace("localhost", NAME)
+    for version in ("v1", "v2"):
+        await build(docker, f"{registry}/web:{version}", version)
+        await docker.images.push(f"{registry}/web:{version}")
+        await docker.images.delete(f"{registry}/web:{version}", force=True)
+    await client.create(DEPLOYMENTS, deployment(f"{name}/web:v1"), "default")
+    service = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}
+    await client.create(SERVICES, {"metadata": {"name": "web"}, "spec": service}, "default")
+    ingress = {"rules": [rule("web.test", path("/", "web"))]}
+    await client.create(INGRESSES, {"metadata": {"name": "web"}, "spec": ingress}, "default")
+    port = int(containers.addresses["http"].rpartition(":")[2])
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=Everywhere())
+    ) as session:
 
+        async def get() -> str:
+            async with session.get(f"http://web.test:{port}/index.html") as answer:
+                text = await answer.text()
+                return text if answer.status == 200 else f"{answer.status} {text}"
+
+        while await get() != "v1":
+            await asyncio.sleep(0)
         seen: list[str] = []
 
         async def ask() -> None:
-            while not seen or seen[-20:] != ["v2"] * 20:
-                reply = await edge.get("web.test", "/index.html")
-                seen.append(reply.text if reply.status == 200 else f"{reply.status} {reply.text}")
+            while seen[-20:] != ["v2"] * 20:
+                seen.append(await get())
 
         asking = asyncio.gather(ask(), ask())
-        await client.patch(DEPLOYMENTS, "web", deployment(f"{registry.name}/web:v2"), "default")
+        await client.patch(DEPLOYMENTS, "web", deployment(f"{name}/web:v2"), "default")
         await asking
         assert set(seen) == {"v1", "v2"}
