@@ -280,6 +280,18 @@ async def test_a_chart_that_brings_its_own_dns_is_left_alone(named: Named) -> No
     assert named.network.dns_address == "10.214.0.10"
 
 
+async def test_another_dns_service_is_used_where_there_is_no_kube_dns(named: Named) -> None:
+    """One with the label, in kube-system; beside ours it changes nothing."""
+    spec = {"selector": {"app": "dns"}, "ports": [{"port": 53, "protocol": "UDP"}]}
+    metadata = {"name": "rival", "labels": {"k8s-app": "kube-dns"}}
+    made = await named.client.create(SERVICES, {"metadata": metadata, "spec": spec}, "kube-system")
+    await until(lambda: named.network._services.get("kube-system", "rival"))
+    assert (await named.dig("kubernetes.default.svc.cluster.local"))[0] == "NOERROR"
+    assert named.network.dns_address == "10.214.0.10"
+    await named.client.delete(SERVICES, "kube-dns", "kube-system")
+    await until(lambda: named.network.dns_address == made["spec"]["clusterIP"])
+
+
 async def test_kube_dns_survives_a_restart(named: Named) -> None:
     """The Service stays, the slice leads to where the server is then."""
     network = named.network

@@ -2,8 +2,8 @@
 
 Every cluster has it at the tenth address of the service range.  Ours has no selector, and an
 EndpointSlice that leads to the server on the bridge.  A chart that brings its own DNS gives
-the Service a selector, or brings another Service with the same label: then the address is
-theirs, and our slice is taken back.
+the Service a selector: then it is theirs, and our slice is taken back.  Where there is no such
+Service but another one with its label, that one is used, and none is made.
 """
 
 from __future__ import annotations
@@ -99,13 +99,16 @@ class DnsService:
 
     async def _settle(self) -> None:
         """Make the objects what they have to be, and know the address."""
-        theirs = next((s for s in self._services if _is_dns(s) and _selects(s)), None)
         own = self._services.get(NAMESPACE, NAME)
-        if theirs is not None:
+        if own is not None and _selects(own):
             await self._take_back()
-            self.address = theirs["spec"]["clusterIP"]
+            self.address = own["spec"]["clusterIP"]
             return
         if own is None or "deletionTimestamp" in own["metadata"]:
+            theirs = next((s for s in self._services if _is_dns(s) and _selects(s)), None)
+            if theirs is not None:
+                self.address = theirs["spec"]["clusterIP"]
+                return
             own = await self._create()
         await self._put_slice(own)
         self.address = own["spec"]["clusterIP"]
