@@ -123,3 +123,43 @@ async def test_an_image_is_deployed_and_replaced_under_load(
         await client.patch(DEPLOYMENTS, "web", deployment(f"{name}/web:v2"), "default")
         await asking
         assert set(seen) == {"v1", "v2"}
+
+
+@pytest.mark.requires("root")
+async def test_pods_reach_registry_and_ingress_by_the_names_of_the_host(
+    running: EmbeddedCluster, docker: Any
+) -> None:
+    """The same name and port in a pod and beside it."""
+    client, containers = running.client, running.containers
+    assert containers is not None
+    registry = containers.addresses["registry"]
+    name = registry.replace("localhost", NAME)
+    await build(docker, f"{registry}/web:v1", "v1")
+    await docker.images.push(f"{registry}/web:v1")
+    pods = GVR("", "v1", "pods")
+    web = {"name": "web", "image": f"{name}/web:v1"}
+    labels = {"app": "web"}
+    await client.create(
+        pods,
+        {"metadata": {"name": "web", "labels": labels}, "spec": {"containers": [web]}},
+        "default",
+    )
+    service = {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]}
+    await client.create(SERVICES, {"metadata": {"name": "web"}, "spec": service}, "default")
+    ingress = {"rules": [rule("web.cove.localhost", path("/", "web"))]}
+    await client.create(INGRESSES, {"metadata": {"name": "web"}, "spec": ingress}, "default")
+    port = containers.addresses["http"].rpartition(":")[2]
+    urls = [f"http://{name}/v2/web/tags/list", f"http://web.cove.localhost:{port}/index.html"]
+    for n, url in enumerate(urls):
+        # Until it answers: the pod behind may still start.
+        asking = f"until /bin/busybox wget -q -O - {url}; do :; done"
+        ask = {**web, "command": ["/bin/busybox", "sh", "-c", asking]}
+        spec = {"containers": [ask], "restartPolicy": "Never"}
+        await client.create(pods, {"metadata": {"name": f"ask-{n}"}, "spec": spec}, "default")
+        async with client.watch(pods, "default", field_selector=f"metadata.name=ask-{n}") as events:
+            async for event in events:
+                if event.object["status"].get("phase") in ("Succeeded", "Failed"):
+                    assert event.object["status"]["phase"] == "Succeeded"
+                    break
+        told = await client.raw("GET", f"/api/v1/namespaces/default/pods/ask-{n}/log")
+        assert b"v1" in told
