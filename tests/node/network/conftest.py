@@ -92,7 +92,7 @@ class World:
 async def world_on(number: int, key: str, **options: Any) -> AsyncIterator[World]:
     """A cluster on the lan of that number."""
     async with AsyncExitStack() as stack:
-        lan = await stack.enter_async_context(Lan(number))
+        lan = await stack.enter_async_context(Lan(number, options.pop("services", "")))
         cluster = await stack.enter_async_context(
             embedded(
                 nodes=0,

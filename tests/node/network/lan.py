@@ -66,7 +66,24 @@ def one_at_a_time() -> Iterator[None]:
     """The ranges of these tests are the machine's: other runs of them wait."""
     with open("/tmp/cove-network-tests.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        _sweep()
         yield
+
+
+def _sweep() -> None:
+    """What a run that was killed left behind."""
+    for line in sh("ip", "-brief", "link", "show", "type", "bridge").splitlines():
+        if line.startswith("cvt"):
+            sh("ip", "link", "del", line.split()[0])
+    for line in sh("ip", "netns", "list").splitlines():
+        if line.startswith("cvt"):
+            sh("ip", "netns", "del", line.split()[0])
+    for line in sh("ip", "route", "show", "type", "blackhole").splitlines():
+        # Those of a lan have metrics like no other.
+        if "metric 42949672" in line and any(
+            line.startswith(f"blackhole {n.network_address}"[:-4]) for n in (PODS, SERVICES)
+        ):
+            sh("ip", "route", "del", *line.split())
 
 
 class Outside:
@@ -131,7 +148,7 @@ class _Echo(asyncio.DatagramProtocol):
 class Lan:
     """``10.213.N.0/24`` on a bridge of its own."""
 
-    def __init__(self, number: int = 0) -> None:
+    def __init__(self, number: int = 0, services: str = "") -> None:
         self.number = number
         self.name = f"cvt{os.getpid() % 10000}x{number}"
         self.bridge = Bridge(
@@ -139,7 +156,7 @@ class Lan:
             subnet=IPv4Network(f"10.213.{number}.0/24"),
             gateway=next(IPv4Network(f"10.213.{number}.0/24").hosts()),
         )
-        self.services = IPv4Network(f"10.214.{number}.0/24")
+        self.services = IPv4Network(services or f"10.214.{number}.0/24")
         self._pods = 0
         self._stack = ExitStack()
         self._servers = AsyncExitStack()
@@ -149,7 +166,7 @@ class Lan:
         try:
             for subnet in (self.bridge.subnet, self.services):
                 # Before anything is sent: the last of all routes to there ends here.
-                route = ("blackhole", str(subnet), "metric", "4294967294")
+                route = ("blackhole", str(subnet), "metric", f"{4294967294 - self.number}")
                 sh("ip", "route", "add", *route)
                 stack.callback(sh, "ip", "route", "del", *route)
             sh("ip", "link", "add", self.name, "type", "bridge")

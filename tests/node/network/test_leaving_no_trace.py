@@ -59,6 +59,20 @@ async def test_two_clusters_side_by_side(nothing_leaves: None) -> None:
         assert "5eed0001" not in "\n".join(traces())
 
 
+async def test_clusters_with_the_same_service_range(nothing_leaves: None) -> None:
+    """Pods of each find their own cluster's service at an address that both have."""
+    same = "10.214.0.0/24"
+    async with world_on(0, "5eed0000") as one, world_on(1, "5eed0001", services=same) as other:
+        for world in (one, other):
+            pod = await world.pod("web")
+            await world.service("web", 1, clusterIP="10.214.0.77")
+            client = await world.pod("client", serve=False)
+            assert await tcp("10.214.0.77", 80, pod=client) == (pod.address, client.address)
+        alone = await one.pod("alone")
+        await one.service("alone", 1, clusterIP="10.214.0.78")
+        assert (await tcp("10.214.0.78", 80))[0] == alone.address
+
+
 class Elsewhere:
     """A machine of its own: a network namespace with a way out that is looked at."""
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from tests.node.network.conftest import PODS, SERVICES, World
-from tests.node.network.lan import Udp, sh, tcp
+from tests.node.network.lan import Udp, sh, tcp, until
 
 pytestmark = pytest.mark.requires("root")
 
@@ -109,6 +109,25 @@ async def test_endpoints_that_are_not_ready_get_nothing(world: World) -> None:
     await world.known("web", 2)
     seen = {(await tcp(one["spec"]["clusterIP"], 80))[0] for _ in range(40)}
     assert seen == {ready.address, hidden.address}
+
+
+async def test_who_terminates_is_asked_while_nobody_else_is_there(world: World) -> None:
+    """And no more once somebody is."""
+    going = await world.pod("web", name="going")
+    service = await world.service("web", 1)
+    await world.client.delete(PODS, "going", "default", grace=3600)
+
+    def lingers() -> bool:
+        (port,) = [p for p in world.network._known if p.service == "web"]
+        return [e.lingering for e in port.endpoints] == [True]
+
+    await until(lingers)
+    await world.network.settled()
+    ip = service["spec"]["clusterIP"]
+    assert (await tcp(ip, 80))[0] == going.address
+    staying = await world.pod("web", name="staying")
+    await world.known("web", 2)
+    assert {(await tcp(ip, 80))[0] for _ in range(20)} == {staying.address}
 
 
 async def test_named_ports_lead_to_each_pods_own(world: World) -> None:
