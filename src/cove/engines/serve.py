@@ -62,6 +62,8 @@ def main(name: str, ready: int, text: str) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # Whoever waits for the end of this pipe does not wait for the programs started here.
+    os.set_inheritable(ready, False)
     folder = ClusterFolder(name)
     # Held until the process is gone: who waits for the lock waits for that.
     if folder.acquire() is None:
