@@ -224,7 +224,8 @@ async def test_what_somebody_flushed_comes_back(world: World) -> None:
     chain = "COVE-5eed0000-CIP"
     sh("iptables", "-w", "-t", "nat", "-F", chain)
     sh("iptables", "-w", "-t", "nat", "-D", "OUTPUT", "-j", "COVE-5eed0000-OUT")
-    with pytest.raises(ConnectionRefusedError):
+    sh("ip", "link", "delete", "csvc-5eed0000")
+    with pytest.raises(OSError):
         await tcp(service["spec"]["clusterIP"], 80)
     await world.network.check()
     await world.network.settled()

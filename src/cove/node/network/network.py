@@ -112,7 +112,7 @@ class ClusterNetwork:
     async def _start(self, stack: AsyncExitStack) -> None:
         gateway = str(self.bridge.gateway)
         pods, services = self._pod_subnet, self._service_subnet
-        await stack.enter_async_context(
+        routes = await stack.enter_async_context(
             Routes(self._key, pods=pods, services=services, source=self.bridge.gateway)
         )
         await stack.enter_async_context(self._ports)
@@ -143,7 +143,13 @@ class ClusterNetwork:
         )
         self._zone.server = self._dns.address
         self._filter = await stack.enter_async_context(
-            PacketFilter(self._key, self._rules, applied=self._applied, clock=self._clock)
+            PacketFilter(
+                self._key,
+                self._rules,
+                applied=self._applied,
+                look=routes.check,
+                clock=self._clock,
+            )
         )
         self._balancer = await stack.enter_async_context(
             LoadBalancer(self._client, self._services, self._ports_of, clock=self._clock)
@@ -187,7 +193,7 @@ class ClusterNetwork:
         await self._filter.settled()
 
     async def check(self) -> None:
-        """Put back what somebody else removed from the packet filter, now and not at times."""
+        """Put back what somebody else removed of rules and routes, now and not at times."""
         await self._filter.check()
 
     def claims(self, address: IPv4Address | IPv6Address) -> bool:

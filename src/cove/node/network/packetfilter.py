@@ -31,7 +31,8 @@ _CHAIN = re.compile(r"COVE-([0-9a-f]{8})-")
 class PacketFilter:
     """Applies ``rules()`` on entering and after every :meth:`poke`, the latest only.
 
-    ``applied`` is awaited after every change with the rules that are in force now.
+    ``applied`` is awaited after every change, ``look`` whenever it is looked whether somebody
+    removed something.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class PacketFilter:
         rules: Callable[[], Rules],
         *,
         applied: Callable[[], Awaitable[None]] | None = None,
+        look: Callable[[], Awaitable[object]] | None = None,
         clock: Clock | None = None,
         command: Run = run,
     ) -> None:
         self._key = key
         self._rules = rules
         self._applied = applied
+        self._also = look
         self._clock = clock or SystemClock()
         self._run = command
         self._chains: dict[str, set[str]] = {}
@@ -88,6 +91,8 @@ class PacketFilter:
 
     async def check(self) -> None:
         """Apply everything again if somebody removed part of it."""
+        if self._also is not None:
+            await self._also()
         if await self._look():
             self._last = ""
             self.poke()

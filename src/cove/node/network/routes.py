@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from ipaddress import IPv4Address, IPv4Network
-from typing import Self
+from typing import Any, Self
 
 import orjson
 
@@ -23,12 +23,16 @@ from cove.node.network._run import CommandError, Run, run
 
 __all__ = ["PROTOCOL", "Routes", "device_of", "reap_routes"]
 
+Doc = dict[str, Any]
+
 # Who made a route, among the kernel's numbers of routing programs: nobody else's.
 PROTOCOL = 67
 _DEVICE = "csvc-"
 # Far behind every route that anybody makes; the lower one counts first.
 _DIRECT, _BLACKHOLE = 0xC0000000, 0xD0000000
 _MASK = 0x0FFFFFFF
+# How many a cluster has.
+ROUTES = 3
 
 
 def device_of(key: str) -> str:
@@ -58,18 +62,9 @@ class Routes:
 
     async def __aenter__(self) -> Self:
         await _remove(self._key, self._run)
-        metric = int(self._key, 16) & _MASK
         try:
-            for subnet in (self._pods, self._services):
-                await self._route("blackhole", str(subnet), metric=_BLACKHOLE + metric)
-            device = device_of(self._key)
-            await self._run("ip", "link", "add", device, "type", "bridge")
-            await self._run("ip", "link", "set", device, "up")
-            # From the bridge's address: pods answer it directly.
-            await self._route(
-                *(str(self._services), "dev", device, "src", str(self._source)),
-                metric=_DIRECT + metric,
-            )
+            for command in self._commands():
+                await self._run(*command)
         except BaseException:
             await _remove(self._key, self._run)
             raise
@@ -78,8 +73,35 @@ class Routes:
     async def __aexit__(self, *exc: object) -> None:
         await _remove(self._key, self._run)
 
-    async def _route(self, *what: str, metric: int) -> None:
-        await self._run("ip", "route", "add", *what, "proto", str(PROTOCOL), "metric", str(metric))
+    async def check(self) -> bool:
+        """Put back what somebody else removed; whether there was something.
+
+        The kernel removes a route with the address that it sends from, when a bridge is made
+        again.
+        """
+        own = int(self._key, 16) & _MASK
+        if sum(metric & _MASK == own for _, metric in await _listed(self._run)) == ROUTES:
+            return False
+        for command in self._commands():
+            await _quietly(self._run, *command)
+        return True
+
+    def _commands(self) -> list[tuple[str, ...]]:
+        """What makes the routes, the safe ones first."""
+        device = device_of(self._key)
+        # From the bridge's address: pods answer it directly.
+        direct = (str(self._services), "dev", device, "src", str(self._source))
+        return [
+            self._route(_BLACKHOLE, "blackhole", str(self._pods)),
+            self._route(_BLACKHOLE, "blackhole", str(self._services)),
+            ("ip", "link", "add", device, "type", "bridge"),
+            ("ip", "link", "set", device, "up"),
+            self._route(_DIRECT, *direct),
+        ]
+
+    def _route(self, base: int, *what: str) -> tuple[str, ...]:
+        metric = base + (int(self._key, 16) & _MASK)
+        return ("ip", "route", "add", *what, "proto", str(PROTOCOL), "metric", str(metric))
 
 
 async def reap_routes(alive: Collection[str], command: Run = run) -> None:
@@ -99,11 +121,16 @@ async def _remove(key: str, command: Run) -> None:
     await _delete(lambda metric: metric & _MASK == own, command)
 
 
+async def _listed(command: Run) -> list[tuple[Doc, int]]:
+    """Our routes and their metrics."""
+    text = await command("ip", "-json", "route", "show", "proto", str(PROTOCOL))
+    routes = [(route, int(route.get("metric", 0))) for route in orjson.loads(text or "[]")]
+    return [(route, metric) for route, metric in routes if metric >= _DIRECT]
+
+
 async def _delete(wanted: Callable[[int], bool], command: Run) -> None:
-    listed = await command("ip", "-json", "route", "show", "proto", str(PROTOCOL))
-    for route in orjson.loads(listed or "[]"):
-        metric = int(route.get("metric", 0))
-        if metric < _DIRECT or not wanted(metric):
+    for route, metric in await _listed(command):
+        if not wanted(metric):
             continue
         kind = () if route.get("type", "unicast") == "unicast" else (route["type"],)
         await _quietly(
