@@ -26,6 +26,7 @@ from cove.node.docker.labels import CLUSTER, HOME, INSTANCE, PID
 if TYPE_CHECKING:
     from cove.client import Client, Informers
     from cove.engines.embedded import EmbeddedCluster
+    from cove.node.docker.connection import Engine
     from cove.node.docker.nodes import ContainerNodes
     from cove.node.network import Bridge, ClusterNetwork
     from cove.node.registry import Registry
@@ -116,8 +117,13 @@ async def _together(*work: Awaitable[object]) -> None:
 
 def _key(cluster: EmbeddedCluster) -> str:
     """Eight hexadecimal digits that a cluster has at every start, and no other one has."""
-    where = str(cluster.folder.path) if cluster.folder else f"{os.getpid()} {id(cluster)}"
-    return sha256(where.encode()).hexdigest()[:8]
+    if cluster.folder is not None:
+        return _key_of(cluster.folder)
+    return sha256(f"{os.getpid()} {id(cluster)}".encode()).hexdigest()[:8]
+
+
+def _key_of(folder: ClusterFolder) -> str:
+    return sha256(str(folder.path).encode()).hexdigest()[:8]
 
 
 class Containers:
@@ -173,6 +179,7 @@ class Containers:
         cluster = self._cluster
         engine = await stack.enter_async_context(Engine(self.address))
         await reap(engine)
+        await self._reap_network(engine)
         name = f"cove-{cluster.name}-{self._key}"
         labels = {
             CLUSTER: f"{cluster.name}-{self._key}",
@@ -219,6 +226,17 @@ class Containers:
 
     def _claims(self, address: str) -> bool:
         return self._nodes.claims(address)
+
+    async def _reap_network(self, engine: Engine) -> None:
+        """Remove rules and routes of clusters that nobody will come back for."""
+        from cove.node.network import missing, reap
+
+        if missing():
+            return
+        alive = {_key_of(folder) for folder in clusters()} | {self._key}
+        for network in await engine.networks({CLUSTER: ""}):
+            alive.add((network.get("Labels") or {}).get(INSTANCE, ""))
+        await reap(alive)
 
     async def _services(
         self, stack: AsyncExitStack, bridge: Bridge, api: tuple[str, int]
