@@ -148,10 +148,12 @@ class Containers:
         self.addresses: dict[str, str] = {}
         self._stack = AsyncExitStack()
         self._key = _key(cluster)
+        self._nodes: ContainerNodes | None = None
 
     @property
     def nodes(self) -> ContainerNodes:
         """The nodes."""
+        assert self._nodes is not None, "they have not started"
         return self._nodes
 
     async def __aenter__(self) -> Self:
@@ -201,9 +203,9 @@ class Containers:
         port = await cluster.listen_at(gateway, stack)
         beside = Beside(self, folder, gateway)
         services = asyncio.ensure_future(self._services(stack, network.bridge, (gateway, port)))
-        await _together(services, beside.registry(stack))
+        await _together(services, beside.registry(stack), beside.ingress(stack, self._claims))
         found = services.result()
-        self._nodes = ContainerNodes(
+        nodes = self._nodes = ContainerNodes(
             self._client,
             engine,
             network,
@@ -216,16 +218,16 @@ class Containers:
             local=beside.reference,
             clock=cluster.clock,
         )
-        await _together(stack.enter_async_context(self._nodes), beside.ingress(stack, self._claims))
-        cluster.api.kubelet = self._nodes.kubelet
+        await stack.enter_async_context(nodes)
+        cluster.api.kubelet = nodes.kubelet
         publish_metrics(cluster.api)
-        cluster.api.outgoing.claimed = self._nodes.claims if found is None else found.claims
+        cluster.api.outgoing.claimed = nodes.claims if found is None else found.claims
         self.addresses = beside.addresses
         for sentence in self.missing:
             log.warning("%s", sentence)
 
     def _claims(self, address: str) -> bool:
-        return self._nodes.claims(address)
+        return self._nodes is not None and self._nodes.claims(address)
 
     async def _reap_network(self, engine: Engine) -> None:
         """Remove rules and routes of clusters that nobody will come back for."""
