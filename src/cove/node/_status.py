@@ -32,6 +32,8 @@ def _container(container: Doc, state: ContainerState) -> Doc:
     if state.id:
         status["containerID"] = state.id
     resources = container.get("resources") or {}
+    if state.resources is not None:
+        resources = state.resources
     if resources.get("requests"):
         status["allocatedResources"] = resources["requests"]
     if resources:

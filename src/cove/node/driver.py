@@ -30,6 +30,8 @@ class ContainerState:
     image: str = ""
     # Whether its startup probe has succeeded; None: it has none.
     started: bool | None = None
+    # The resources that it runs with; None: those of the spec.
+    resources: Mapping[str, Any] | None = None
 
 
 # Container name → state, init and ephemeral containers included.

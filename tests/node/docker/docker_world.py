@@ -20,11 +20,11 @@ Doc = dict[str, Any]
 
 PODS = GVR("", "v1", "pods")
 EVENTS = GVR("", "v1", "events")
-IMAGE = "cove.dev/busybox:1"
+IMAGE = "cove.dev/busybox:2"
 PATIENCE = 60
 APPLETS = (
     "sh sleep nc httpd wget nslookup cat echo env ls ps id hostname mkdir sed true false kill "
-    "touch stat readlink dd yes head tail mount df grep printf date"
+    "touch stat readlink dd yes head tail mount df grep printf date tar sha256sum wc cp rm"
 )
 
 

@@ -185,6 +185,27 @@ async def test_limits_are_the_containers(world: World) -> None:
     assert (host["CpuQuota"], host["CpuPeriod"], host["Memory"]) == (25_000, 100_000, 64 << 20)
 
 
+async def test_limits_change_while_a_container_runs(world: World) -> None:
+    one = container("sleep 1000", resources={"limits": {"cpu": "250m", "memory": "64Mi"}})
+    await world.pod(containers=[one])
+    pod = await world.running()
+    more = {"limits": {"cpu": "500m", "memory": "96Mi"}}
+    body = {
+        "spec": {"containers": [{"name": "c", "resources": {**more, "requests": more["limits"]}}]}
+    }
+    await world.client.patch(PODS, "p", body, "default", type="strategic", subresource="resize")
+    again = await world.until(
+        lambda p: status_of(p).get("resources", {}).get("limits") == more["limits"]
+    )
+    assert status_of(again)["restartCount"] == 0
+    inspected = await world.engine.inspect(status_of(pod)["containerID"].partition("://")[2])
+    assert inspected is not None
+    assert (inspected["HostConfig"]["CpuQuota"], inspected["HostConfig"]["Memory"]) == (
+        50_000,
+        96 << 20,
+    )
+
+
 async def test_containers_of_a_pod_share_its_network_and_its_names(world: World) -> None:
     await world.pod(
         containers=[

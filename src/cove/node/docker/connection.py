@@ -125,6 +125,11 @@ class Engine:
         async with _told():
             await self.docker.containers.container(id).start()
 
+    async def update(self, id: str, limits: Mapping[str, Any]) -> None:
+        """Change the limits of a container that runs."""
+        async with _told():
+            await self.docker._query_json(f"containers/{id}/update", "POST", data=dict(limits))
+
     async def kill(self, id: str, signal: str = "SIGKILL") -> None:
         """Send a signal; one that does not run (any more) is left alone."""
         async with _told():

@@ -93,6 +93,8 @@ class Container:
     image_id: str = ""
     ready: bool = False
     started: bool | None = None
+    # The resources that it runs with; None: nobody has looked.
+    resources: Mapping[str, Any] | None = None
     # The attempt before, kept for its log.
     previous: str = ""
     changed: bool = False
@@ -134,4 +136,5 @@ class Container:
             last=last.state() if last is not None else {},
             image=self.image,
             started=self.started if self.running else None,
+            resources=self.resources,
         )

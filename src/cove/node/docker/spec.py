@@ -14,7 +14,7 @@ from cove.node.docker.pause import IMAGE
 from cove.node.pods.env import ConfigError, expand
 from cove.node.pods.volumes import HostVolume
 
-__all__ = ["Mount", "container_config", "container_name", "mounts", "sandbox_config"]
+__all__ = ["Mount", "container_config", "container_name", "limits_of", "mounts", "sandbox_config"]
 
 Doc = Mapping[str, Any]
 
@@ -204,6 +204,20 @@ def _bind(mount: Mount) -> dict[str, Any]:
     if mount.propagation:
         bind["BindOptions"] = {"Propagation": mount.propagation}
     return bind
+
+
+def limits_of(container: Doc) -> dict[str, Any]:
+    """What the engine is told when resources change while a container runs.
+
+    A limit that is gone is written as none (-1).
+    """
+    host: dict[str, Any] = {}
+    _limits(host, container)
+    host.setdefault("Memory", 0)
+    host.setdefault("MemorySwap", -1)
+    host.setdefault("CpuPeriod", _PERIOD)
+    host.setdefault("CpuQuota", -1)
+    return host
 
 
 def _limits(host: dict[str, Any], container: Doc) -> None:

@@ -229,6 +229,7 @@ class PodWorker:
         around = self.driver.around(self.pod, self.address)
         self.volumes = await self.driver.volumes.set_up(self.pod, around)
         await self._ensure_sandbox()
+        await self._resize()
         delays = [left, await self._start_what_is_due(around), self._renewal()]
         if self._over():
             await self._finish(("", ""))
@@ -436,6 +437,35 @@ class PodWorker:
                 text += f"{alias['ip']}\t" + "\t".join(alias.get("hostnames") or ()) + "\n"
         (folder / "etc-hosts").write_text(text)
 
+    # -- resources
+
+    async def _resize(self) -> None:
+        """Give containers that run the resources the pod has now (KEP-1287).
+
+        Those whose resizePolicy wants it are started again with them.
+        """
+        for container in self.containers.values():
+            spec = self.spec_of(container.name)
+            wanted = spec.get("resources") or {}
+            before = container.resources
+            if not container.running or before is None or before == wanted:
+                continue
+            policies = {
+                p["resourceName"]: p["restartPolicy"] for p in spec.get("resizePolicy") or ()
+            }
+            changed = [name for name in ("cpu", "memory") if _of(before, name) != _of(wanted, name)]
+            if any(policies.get(name) == "RestartContainer" for name in changed):
+                container.resources = None
+                why = f"Container {container.name} resize requires restart"
+                await self.kill(container, why, self._grace())
+                continue
+            try:
+                await self.engine.update(container.id, specs.limits_of(spec))
+            except DockerError as e:
+                text = f"resources of container {container.name} cannot be changed: {e}"
+                self.event("Warning", "ResizeError", text, container.name)
+            container.resources = wanted
+
     # -- starting
 
     async def _start_what_is_due(self, around: Around) -> float | None:
@@ -575,6 +605,7 @@ class PodWorker:
         container.last, container.exit = container.exit or container.last, None
         container.attempt, container.image = attempt, spec["image"]
         container.image_id = image.shown
+        container.resources = spec.get("resources") or {}
         if attempt:
             container.backoff.next()
         try:
@@ -704,6 +735,10 @@ def _span(seconds: float) -> str:
     """As Go writes durations: 10s, 1m20s, 5m0s."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _of(resources: Mapping[str, Any], name: str) -> tuple[Any, Any]:
+    return tuple((resources.get(kind) or {}).get(name) for kind in ("requests", "limits"))  # type: ignore[return-value]  # of two
 
 
 def _touch(path: Path) -> None:
