@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.deployments import deployments
 from bench.load import Result, Target, run
+from bench.pods import engine_of_this_machine, pods
 from bench.watchers import fan_out
 
 BIN = Path(sysconfig.get_path("scripts"))
@@ -288,7 +289,30 @@ async def memory(target: Target, pid: int, idle: float) -> None:
     print(f"{'resident memory per stored Pod':<34}{each:9.1f} KiB goal ≤ 10 KiB")
 
 
+async def containers() -> None:
+    """Pods that run, where this machine has an engine."""
+    missing = engine_of_this_machine()
+    if missing:
+        print(f"\npods that run were not measured: {missing}")
+        return
+    print("\ncove, durable, one node whose pods run in Docker; ingress and registry beside it")
+    os.environ["COVE_CONTAINER_ENGINE"] = "docker"
+    begun = time.perf_counter()
+    kubeconfig, pid = started("bench")
+    print(f"{'cove up (shell to ready)':<34}{time.perf_counter() - begun:9.2f} s")
+    try:
+        await pods(str(kubeconfig), pid)
+    finally:
+        cove("reset", "--yes", "--name", "bench")
+        os.environ["COVE_CONTAINER_ENGINE"] = "none"
+
+
 async def main(arguments: argparse.Namespace) -> None:
+    # What is measured first is the server: nothing runs on its nodes.
+    os.environ["COVE_CONTAINER_ENGINE"] = "none"
+    if arguments.only_pods:
+        await containers()
+        return
     floor = await floor_rate(arguments.requests * 3)
     print("\ncove, embedded, in memory, no nodes")
     kubeconfig, pid = started("bench", "--in-memory", "--nodes", "0")
@@ -317,6 +341,7 @@ async def main(arguments: argparse.Namespace) -> None:
     print()
     start_times(5)
     await fork_time()
+    await containers()
     if arguments.beside:
         print(f"\nbeside: {arguments.beside}")
         await measure(Target.of_kubeconfig(Path(arguments.beside)), floor, arguments.requests)
@@ -325,6 +350,7 @@ async def main(arguments: argparse.Namespace) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--beside", metavar="KUBECONFIG", help="measure this server as well")
+    parser.add_argument("--only-pods", action="store_true", help="only pods that run")
     parser.add_argument("--requests", type=int, default=3000, help="per operation")
     return parser.parse_args()
 

@@ -203,7 +203,12 @@ async def test_a_cluster_in_memory_that_was_killed_is_reaped_by_the_next(engine:
 
 
 class Docker:
-    """A Docker of the test's own, to be killed."""
+    """A Docker of the test's own, to be killed.
+
+    Its bridge is its own too: told to have none, dockerd removes the one of the machine.
+    """
+
+    BRIDGE = "covetest0"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -213,12 +218,12 @@ class Docker:
     def start(self) -> None:
         (self.folder / "docker.pid").unlink(missing_ok=True)
         dockerd = shutil.which("dockerd")
-        if dockerd is None:
-            pytest.skip("dockerd is not on this machine")
+        if dockerd is None or os.geteuid():
+            pytest.skip("this user cannot start a dockerd on this machine")
         command = [
             *(dockerd, "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec"),
             *("--host", self.address.url, "--pidfile", f"{self.folder}/docker.pid"),
-            *("--bridge", "none", "--iptables=false", "--ip-masq=false"),
+            *("--bridge", self.BRIDGE, "--iptables=false", "--ip-masq=false"),
         ]
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -240,11 +245,18 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     made = Docker(folder)
-    made.start()
+    ip = ("ip", "link")
+    subprocess.run([*ip, "add", made.BRIDGE, "type", "bridge"], check=True)
     try:
-        yield made
+        address = ["ip", "address", "add", "10.69.0.1/24", "dev", made.BRIDGE]
+        subprocess.run(address, check=True)
+        made.start()
+        try:
+            yield made
+        finally:
+            made.kill(signal.SIGTERM)
     finally:
-        made.kill(signal.SIGTERM)
+        subprocess.run([*ip, "delete", made.BRIDGE], check=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 

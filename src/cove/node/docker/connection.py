@@ -106,6 +106,18 @@ class Engine:
         found = str(self.version.get("Arch") or "amd64")
         return {"x86_64": "amd64", "aarch64": "arm64"}.get(found, found)
 
+    @asynccontextmanager
+    async def _open(
+        self, path: str, method: str = "GET", **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer as it begins; what is not read of it when it is left is not waited for."""
+        async with (
+            _told(),
+            self.docker._query(path, method, **options) as response,
+            response,
+        ):
+            yield response
+
     # -- containers
 
     async def create(self, name: str, config: Mapping[str, Any]) -> str:
@@ -207,12 +219,9 @@ class Engine:
         repository, _, tag = name.rpartition(":")
         params = {"fromSrc": "-", "repo": repository, "tag": tag, "changes": changes}
         headers = {"Content-Type": "application/x-tar"}
-        async with (
-            _told(),
-            self.docker._query(
-                "images/create", "POST", params=params, data=io.BytesIO(tar), headers=headers
-            ) as response,
-        ):
+        async with self._open(
+            "images/create", "POST", params=params, data=io.BytesIO(tar), headers=headers
+        ) as response:
             await response.read()
 
     # -- networks and volumes
@@ -297,26 +306,22 @@ class Engine:
     @asynccontextmanager
     async def log(self, id: str, params: Mapping[str, Any]) -> AsyncIterator[aiohttp.StreamReader]:
         """A container's log as the engine frames it."""
-        async with (
-            _told(),
-            self.docker._query(
-                f"containers/{id}/logs", params=dict(params), timeout=FOREVER
-            ) as response,
-        ):
+        async with self._open(
+            f"containers/{id}/logs", params=dict(params), timeout=FOREVER
+        ) as response:
             yield response.content
 
     async def stats(self, id: str) -> Doc | None:
         """One sample of what a container uses; None if it does not run."""
-        async with _told():
-            try:
-                async with self.docker._query(
-                    f"containers/{id}/stats", params={"stream": "false", "one-shot": "true"}
-                ) as response:
-                    return json.loads(await response.read())  # type: ignore[no-any-return]
-            except DockerError as e:
-                if e.status in (404, 409):
-                    return None
-                raise
+        try:
+            async with self._open(
+                f"containers/{id}/stats", params={"stream": "false", "one-shot": "true"}
+            ) as response:
+                return json.loads(await response.read())  # type: ignore[no-any-return]
+        except DockerError as e:
+            if e.status in (404, 409):
+                return None
+            raise
 
     async def events(
         self, labels: Mapping[str, str], opened: Callable[[], None]
@@ -330,12 +335,9 @@ class Engine:
             "label": [f"{k}={v}" if v else k for k, v in labels.items()],
             "event": ["start", "die", "oom", "destroy"],
         }
-        async with (
-            _told(),
-            self.docker._query(
-                "events", params={"filters": json.dumps(filters)}, timeout=FOREVER
-            ) as response,
-        ):
+        async with self._open(
+            "events", params={"filters": json.dumps(filters)}, timeout=FOREVER
+        ) as response:
             opened()
             async for line in response.content:
                 yield json.loads(line)
