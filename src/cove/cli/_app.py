@@ -85,6 +85,13 @@ def up(
     registry: Annotated[
         bool | None, typer.Option(help="Run an image registry. [yes, where pods run]")
     ] = None,
+    registry_mirror: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST=URL",
+            help="Fetch images of HOST once, through the registry; repeatable.",
+        ),
+    ] = None,
     domain: Annotated[
         list[str] | None,
         typer.Option(help="Names below it lead to Ingresses; repeatable. [cove.localhost]"),
@@ -102,6 +109,12 @@ def up(
     """
     from cove.engines.process import start
 
+    for mirror in filter(None, registry_mirror or ()):
+        if not all(mirror.partition("=")):
+            raise typer.BadParameter(
+                f'"{mirror}" is not HOST=URL, such as docker.io=https://registry-1.docker.io',
+                param_hint="--registry-mirror",
+            )
     begun = time.monotonic()
     given: dict[str, Any] = {
         "port": port,
@@ -114,6 +127,7 @@ def up(
         "ingress": ingress,
         "registry": registry,
         "domains": _plugins(domain),
+        "mirrors": _plugins(registry_mirror),
         # An empty one takes back those of the last time.
         "enable_admission": _plugins(enable_admission),
         "disable_admission": _plugins(disable_admission),
@@ -133,6 +147,8 @@ def up(
         note(_what_runs_pods(settings.container_engine))
         for what, address in started.folder.addresses.items():
             note(f"{what}: {address}")
+        for sentence in started.folder.missing:
+            note(sentence)
     if merge_kubeconfig:
         from cove.engines.kubeconfig import merge
 
@@ -240,6 +256,7 @@ def _describe(folder: ClusterFolder) -> dict[str, Any]:
         "nodes": "",
         "pods": "",
         "pid": pid,
+        "addresses": folder.addresses if pid is not None else {},
         "kubeconfig": str(folder.kubeconfig),
         "log": str(folder.log),
     }

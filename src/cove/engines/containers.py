@@ -11,97 +11,32 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from hashlib import sha256
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cove.engines.home import ClusterFolder, Settings, clusters
-from cove.kube.status import CoveError
-from cove.node.docker import EngineAddress, EngineError, find_engine
+from cove.engines.beside import DOMAIN, Beside
+from cove.engines.home import ClusterFolder, clusters
+from cove.node.docker import EngineAddress, EngineError
 from cove.node.docker.labels import CLUSTER, HOME, INSTANCE, PID
 
 if TYPE_CHECKING:
     from cove.client import Client, Informers
+    from cove.engines._running import Quiet
     from cove.engines.embedded import EmbeddedCluster
     from cove.node.docker.connection import Engine
     from cove.node.docker.nodes import ContainerNodes
     from cove.node.network import Bridge, ClusterNetwork
-    from cove.node.registry import Registry
 
-__all__ = ["Containers", "planned"]
+__all__ = ["Containers"]
 
 log = logging.getLogger("cove")
 
-# Names below it are this machine's, without anybody's doing: RFC 6761.
-DOMAIN = "cove.localhost"
 
 Doc = dict[str, Any]
-
-POD_SUBNETS = [f"10.{244 + n}.0.0/16" for n in range(12)] + [
-    f"10.{n}.0.0/16" for n in range(200, 244)
-]
-# /16 each, out of 10.96.0.0/12 and what follows it.
-SERVICE_SUBNETS = ["10.96.0.0/12"] + [f"10.{n}.0.0/16" for n in range(112, 200)]
-
-
-def _routes() -> list[IPv4Network]:
-    """The networks this machine has routes to, but for the default one."""
-    try:
-        lines = Path("/proc/net/route").read_text().splitlines()[1:]
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        _, destination, _, _, _, _, _, mask, *_ = line.split()
-        address = int.from_bytes(bytes.fromhex(destination)[::-1], "big")
-        bits = int.from_bytes(bytes.fromhex(mask)[::-1], "big").bit_count()
-        if bits:
-            found.append(ip_network((address, bits)))
-    return [n for n in found if isinstance(n, IPv4Network)]
-
-
-def _free(wanted: str, choices: list[str], taken: list[IPv4Network]) -> str:
-    """The wanted subnet, or where it was not chosen (it is the first choice) a free one."""
-    if wanted != choices[0]:
-        return wanted
-    for text in choices:
-        subnet = IPv4Network(text)
-        if not any(subnet.overlaps(other) for other in taken):
-            return text
-    return wanted
-
-
-def planned(settings: Settings, folder: ClusterFolder | None) -> Settings:
-    """The settings with subnets that nobody else on this machine has.
-
-    Pods that run have addresses of the machine: no two clusters can have the same.  A
-    cluster that exists keeps what it has, and what was asked for stays what it is.
-    """
-    if not settings.nodes or (folder is not None and folder.exists):
-        return settings
-    try:
-        if find_engine(settings.container_engine) is None:
-            return settings
-    except EngineError:
-        return settings  # whoever starts the cluster says so
-    taken = _routes()
-    for other in clusters():
-        if folder is None or other.name != folder.name:
-            try:
-                known = other.settings
-            except CoveError:
-                continue
-            taken += [IPv4Network(known.pod_subnet), IPv4Network(known.service_subnet)]
-    from dataclasses import replace
-
-    return replace(
-        settings,
-        pod_subnet=_free(settings.pod_subnet, POD_SUBNETS, taken),
-        service_subnet=_free(settings.service_subnet, SERVICE_SUBNETS, taken),
-    )
 
 
 async def _together(*work: Awaitable[object]) -> None:
@@ -149,6 +84,12 @@ class Containers:
         self._stack = AsyncExitStack()
         self._key = _key(cluster)
         self._nodes: ContainerNodes | None = None
+        self._parts: list[Quiet] = []
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nodes, packet filter and proxy have caught up with the cluster."""
+        return all(part.quiet for part in self._parts)
 
     @property
     def nodes(self) -> ContainerNodes:
@@ -223,6 +164,7 @@ class Containers:
         publish_metrics(cluster.api)
         cluster.api.outgoing.claimed = nodes.claims if found is None else found.claims
         self.addresses = beside.addresses
+        self._parts = [p for p in (nodes, found, beside.proxy) if p is not None]
         for sentence in self.missing:
             log.warning("%s", sentence)
 
@@ -269,88 +211,3 @@ class Containers:
         except MachineLacksError as e:
             self.missing.append(f"services and cluster DNS do not work: {e}")
             return None
-
-
-class Beside:
-    """Ingress and the image registry: what runs beside the nodes, if it can be had."""
-
-    def __init__(self, containers: Containers, folder: Path, gateway: str) -> None:
-        # What a user needs to know: registry, http, https, resolver.
-        self.addresses: dict[str, str] = {}
-        self._containers = containers
-        self._cluster = containers.cluster
-        self._folder = folder
-        self._gateway = gateway
-        self._registry: Registry | None = None
-
-    async def reference(self, image: str) -> str:
-        """What the engine pulls for an image as pods name it."""
-        return image if self._registry is None else await self._registry.reference(image)
-
-    async def registry(self, stack: AsyncExitStack) -> None:
-        """The registry, on the port it had before if that is free."""
-        if not self._cluster.settings.registry:
-            return
-        from cove.node.registry import NoRegistryError, Registry, RegistryError
-        from cove.node.registry.hosting import announce
-
-        last = self._last_port("registry")
-        for port in dict.fromkeys((last, 0)):
-            registry = Registry(
-                self._folder / "registry",
-                port=port,
-                gateways=[self._gateway],
-                clock=self._cluster.clock,
-            )
-            try:
-                self._registry = await stack.enter_async_context(registry)
-                break
-            except NoRegistryError as e:
-                self._containers.missing.append(f"there is no image registry: {e}")
-                return
-            except (RegistryError, OSError) as e:
-                if not port:
-                    self._containers.missing.append(f"there is no image registry: {e}")
-                    return
-        self.addresses["registry"] = registry.address
-        await announce(self._containers.client, registry.port)
-
-    async def ingress(self, stack: AsyncExitStack, claims: Callable[[str], bool]) -> None:
-        """The proxy for Ingresses, and a resolver for their names."""
-        settings = self._cluster.settings
-        if not settings.ingress:
-            return
-        from cove.node.ingress import CaddyError, IngressProxy, ListenError, Resolver
-
-        domains = (DOMAIN, *settings.domains)
-        # A cluster in memory is one of many: the ports that everybody knows are not for it.
-        ports = None if self._cluster.folder is not None else 0
-        try:
-            proxy = await stack.enter_async_context(
-                IngressProxy(
-                    self._containers.client,
-                    authority=lambda: self._cluster.authority,
-                    folder=self._folder / "ingress",
-                    informers=self._containers.informers,
-                    addresses=["127.0.0.1", self._gateway],
-                    http_port=ports,
-                    https_port=ports,
-                    domains=domains,
-                    claims=claims,
-                    clock=self._cluster.clock,
-                )
-            )
-            resolver = await stack.enter_async_context(Resolver(domains))
-        except (CaddyError, ListenError, OSError) as e:
-            self._containers.missing.append(f"there is no ingress: {e}")
-            return
-        self.addresses["http"] = f"127.0.0.1:{proxy.http_port}"
-        self.addresses["https"] = f"127.0.0.1:{proxy.https_port}"
-        self.addresses["resolver"] = f"127.0.0.1:{resolver.port}"
-
-    def _last_port(self, name: str) -> int:
-        if self._cluster.folder is None:
-            return 0
-        address = self._cluster.folder.addresses.get(name, "")
-        port = address.rpartition(":")[2]
-        return int(port) if port.isdecimal() else 0

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
@@ -159,7 +159,7 @@ class EmbeddedCluster(Running):
 
     async def _start(self) -> None:
         if self.settings.container_engine not in NONE:
-            from cove.engines.containers import planned
+            from cove.engines.subnets import planned
 
             self.settings = planned(self.settings, self.folder)
         settings = self.settings
@@ -202,7 +202,7 @@ class EmbeddedCluster(Running):
         self.containers = await self._stack.enter_async_context(
             Containers(self, address, system, informers)
         )
-        return self.containers.nodes
+        return self.containers
 
     async def listen_at(self, host: str, stack: AsyncExitStack) -> int:
         """Serve on another address as well, for as long as ``stack`` lives; the port."""
@@ -287,6 +287,7 @@ def embedded(
     container_engine: str = "none",
     ingress: bool = False,
     registry: bool = False,
+    mirrors: Mapping[str, str] | None = None,
 ) -> EmbeddedCluster:
     """A cluster in memory, in this process::
 
@@ -301,7 +302,8 @@ def embedded(
     ``container_engine`` runs pods in containers: ``auto`` takes the engine that is found, if
     any; ``docker``, ``podman`` or an address name one.  Forks' pods are simulated always.
     Raises EngineError for one that does not answer.  ``ingress`` and ``registry`` run these
-    beside such pods.
+    beside such pods; ``mirrors`` are registries that it fetches from in place of the
+    engine, as ``{"docker.io": "https://registry-1.docker.io"}``.
     """
     return EmbeddedCluster(
         name,
@@ -318,6 +320,7 @@ def embedded(
             container_engine=container_engine,
             ingress=ingress,
             registry=registry,
+            mirrors=tuple(f"{host}={url}" for host, url in (mirrors or {}).items()),
         ),
         controllers=controllers,
     )

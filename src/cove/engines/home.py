@@ -88,7 +88,8 @@ class Settings:
     ``history`` writes are remembered, as long as they fit into ``history_mib`` mebibytes.
     ``container_engine`` is what was asked for (docker, podman, none, an address); None leaves
     it to the environment.  ``ingress`` and ``registry`` say whether these run beside pods that
-    run; names below ``domains`` (and ``cove.localhost``) are this machine's.
+    run; names below ``domains`` (and ``cove.localhost``) are this machine's; ``mirrors`` are
+    registries that ours fetches from, ``HOST=URL``.
     """
 
     port: int = 0
@@ -104,6 +105,7 @@ class Settings:
     ingress: bool = True
     registry: bool = True
     domains: tuple[str, ...] = field(default=())
+    mirrors: tuple[str, ...] = field(default=())
 
     def to_json(self) -> str:
         """For ``cluster.json``."""
@@ -119,7 +121,7 @@ class Settings:
         if not isinstance(doc, dict):
             raise ValueError("it is not an object")
         known = {k: v for k, v in doc.items() if k in cls.__slots__}
-        for key in ("enable_admission", "disable_admission", "domains"):
+        for key in ("enable_admission", "disable_admission", "domains", "mirrors"):
             known[key] = tuple(known.get(key, ()))
         return cls(**known)
 
@@ -161,8 +163,16 @@ class ClusterFolder:
     @property
     def addresses(self) -> dict[str, str]:
         """Where what runs beside the pods is (registry, http, https, resolver), as last known."""
+        return dict(self._beside().get("addresses") or {})
+
+    @property
+    def missing(self) -> list[str]:
+        """What this machine lacks for its pods, a sentence each, as last known."""
+        return list(self._beside().get("missing") or ())
+
+    def _beside(self) -> dict[str, Any]:
         try:
-            found = json.loads(self.read("addresses.json") or b"{}")
+            found = json.loads(self.read("containers.json") or b"{}")
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}

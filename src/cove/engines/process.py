@@ -15,9 +15,9 @@ import sys
 import threading
 from dataclasses import dataclass
 
-from cove.engines.containers import planned
 from cove.engines.credentials import NO_CREDENTIALS, authority_of, credentials_to_json, issue
 from cove.engines.home import ClusterFolder, Settings, UnknownClusterError, clusters
+from cove.engines.subnets import planned
 from cove.kube.status import CoveError
 
 __all__ = ["StartError", "Started", "start", "stop"]

@@ -38,8 +38,11 @@ async def _serve(folder: ClusterFolder, settings: Settings, ready: int) -> None:
         folder.name, settings, folder=folder, credentials=credentials
     ) as cluster:
         folder.save(settings)
-        beside = cluster.containers.addresses if cluster.containers is not None else {}
-        folder.write("addresses.json", json.dumps(beside).encode())
+        beside = {}
+        if cluster.containers is not None:
+            containers = cluster.containers
+            beside = {"addresses": containers.addresses, "missing": containers.missing}
+        folder.write("containers.json", json.dumps(beside).encode())
         folder.write("kubeconfig", cluster.kubeconfig.encode())
         log.info("cluster %s serves on %s", folder.name, cluster.url)
         # What was made so far lives as long as the process: never look at it again.  Objects
