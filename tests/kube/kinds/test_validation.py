@@ -123,6 +123,21 @@ OTHERS: dict[str, tuple[str, str, Doc, list[str]]] = {
             'spec.strategy: Unsupported value: {"Type":"X","RollingUpdate":null}: supported values: "Recreate", "RollingUpdate"'
         ],
     ),
+    "a claim's template may be mounted": (
+        "apps",
+        "StatefulSet",
+        {
+            "spec": {
+                "selector": {"matchLabels": {"a": "b"}},
+                "template": {
+                    "metadata": {"labels": {"a": "b"}},
+                    "spec": pod({"volumeMounts": [{"name": "data", "mountPath": "/data"}]})["spec"],
+                },
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+            }
+        },
+        [],
+    ),
     "service without ports": ("", "Service", {"spec": {}}, ["spec.ports: Required value"]),
     "external name": (
         "",

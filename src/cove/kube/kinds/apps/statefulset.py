@@ -122,7 +122,7 @@ class StatefulSet(Workload):
                     )
                 )
         template = spec.get("template") or {}
-        check_template(errors, "spec", document, template, always="")
+        check_template(errors, "spec", document, _with_claims(spec, template), always="")
         pod = template.get("spec") or {}
         restart = pod.get("restartPolicy") or ""
         if restart != "Always":
@@ -246,3 +246,19 @@ def _drop_max_unavailable(obj: Obj, old: Obj | None) -> None:
     """The field is behind a gate (KEP-961) that is off: it goes unless it was there before."""
     if _rolling(old).get("maxUnavailable") is None:
         _rolling(obj).pop("maxUnavailable", None)
+
+
+def _with_claims(spec: Obj, template: Obj) -> Obj:
+    """The template with the volumes its pods get from ``volumeClaimTemplates``."""
+    pod = template.get("spec") or {}
+    volumes = pod.get("volumes") or []
+    names = {v.get("name") for v in volumes}
+    claimed = [
+        (c.get("metadata") or {}).get("name") for c in spec.get("volumeClaimTemplates") or ()
+    ]
+    added = [
+        {"name": name, "persistentVolumeClaim": {"claimName": name}}
+        for name in dict.fromkeys(claimed)
+        if name and name not in names
+    ]
+    return {**template, "spec": {**pod, "volumes": [*volumes, *added]}} if added else template
