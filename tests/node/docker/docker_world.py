@@ -60,6 +60,12 @@ class World:
         self.engine = engine
         self.client: Client = cluster.client
 
+    @property
+    def folder(self) -> Path:
+        """Where what pods have on the host is kept."""
+        assert self.cluster.containers is not None
+        return self.cluster.containers.nodes.driver.volumes.folder.parent
+
     async def pod(self, name: str = "p", **spec: Any) -> Doc:
         """Create a pod; containers without an image get busybox."""
         metadata: Doc = spec.pop("metadata", {})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from pathlib import Path
 
 import pytest
 from docker_world import IMAGE, World, container, status_of
@@ -133,6 +133,15 @@ async def test_a_claim_keeps_what_one_pod_has_written_for_the_next(world: World)
         await world.pod(name, containers=[one], volumes=volumes, restartPolicy="Never")
         await world.ended(name)
     assert await world.log("two") == "kept\n"
+    claim = await world.client.get(CLAIMS, "data", "default")
+    folder = world.folder / "volumes" / claim["spec"]["volumeName"]
+    assert (folder / "f").read_text() == "kept\n"
+    for name in ("one", "two"):
+        await world.gone(name, grace=0)
+    await world.client.delete(CLAIMS, "data", "default")
+    async with asyncio.timeout(60):
+        while folder.exists():
+            await asyncio.sleep(0.05)
 
 
 async def test_a_pods_token_is_good_for_the_api(world: World) -> None:
@@ -284,8 +293,7 @@ async def test_nothing_of_a_pod_stays_on_the_host(world: World) -> None:
         volumes=[{"name": "c", "configMap": {"name": "config"}}, {"name": "e", "emptyDir": {}}],
     )
     pod = await world.running()
-    assert world.cluster.containers is not None
-    folder: Path = world.cluster.containers.nodes.driver.volumes.pod_folder(pod)
+    folder = world.folder / "pods" / pod["metadata"]["uid"]
     assert folder.is_dir()
     await world.gone(grace=1)
     assert not folder.exists()

@@ -6,6 +6,7 @@ not there, :class:`EngineDownError` when nobody answers.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -121,7 +122,18 @@ class Engine:
     # -- containers
 
     async def create(self, name: str, config: Mapping[str, Any]) -> str:
-        """Make a container; its id.  One of the same name, left by a crash, makes way."""
+        """Make a container; its id.  One of the same name, left by a crash, makes way.
+
+        Who is cancelled meanwhile leaves when it is made: whoever looks afterwards finds it.
+        """
+        making = asyncio.ensure_future(self._create(name, config))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            await asyncio.gather(making, return_exceptions=True)
+            raise
+
+    async def _create(self, name: str, config: Mapping[str, Any]) -> str:
         async with _told():
             try:
                 made = await self.docker.containers.create(dict(config), name=name)

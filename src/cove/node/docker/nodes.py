@@ -15,7 +15,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Self
 
-from cove.client import Client, Clock, Informers, Recorder, SystemClock
+from cove.client import Client, Clock, Informers, Recorder, SystemClock, Tasks
 from cove.client.recorder import reference
 from cove.kube.gvk import GVR
 from cove.node.agent import NodeAgent
@@ -27,7 +27,7 @@ from cove.node.docker.network import DockerNetwork
 from cove.node.network.bridge import Bridge
 from cove.node.nodes import CAPACITY, NodeSpec
 from cove.node.pods.env import Around
-from cove.node.pods.volumes import Volumes
+from cove.node.pods.volumes import PROVISIONED, Volumes
 
 __all__ = ["ContainerNodes"]
 
@@ -121,6 +121,7 @@ class ContainerNodes:
             self._recorder = await stack.enter_async_context(
                 Recorder(self._client, "kubelet", clock=self._clock)
             )
+            self._tasks = await stack.enter_async_context(Tasks())
             await self._alias()
             self.driver = self._make_driver()
             await stack.enter_async_context(self.driver)
@@ -175,7 +176,7 @@ class ContainerNodes:
         informer = self._informers.informer
         config_maps, secrets = informer(CONFIG_MAPS), informer(SECRETS)
         self._config_maps, self._secrets = config_maps, secrets
-        self._services = informer(SERVICES)
+        self._services, self._volumes = informer(SERVICES), informer(VOLUMES)
         volumes = Volumes(
             self._client,
             self._folder / "pods",
@@ -183,7 +184,7 @@ class ContainerNodes:
             config_maps=config_maps,
             secrets=secrets,
             claims=informer(CLAIMS),
-            volumes=informer(VOLUMES),
+            volumes=self._volumes,
             clock=self._clock,
             ca=self._ca,
         )
@@ -211,6 +212,20 @@ class ContainerNodes:
             stack.callback(source.remove_handler, handler)
             await source.synced.wait()
         await self._services.synced.wait()
+        self._volumes.add_handler(self._volume_changed)
+        stack.callback(self._volumes.remove_handler, self._volume_changed)
+
+    def _volume_changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
+        """What was provisioned goes with its PersistentVolume."""
+        if new is None and old is not None:
+            path = (old["spec"].get("hostPath") or {}).get("path", "")
+            name = path.removeprefix(PROVISIONED)
+            if path.startswith(PROVISIONED) and name and "/" not in name:
+                self._tasks.start(f"removal of volume {name}", self._remove_volume(name))
+
+    async def _remove_volume(self, name: str) -> None:
+        place = self._folder / "volumes" / name
+        await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
     def _refresher(self, kind: str) -> Any:
         def changed(old: Doc | None, new: Doc | None, *, initial: bool) -> None:

@@ -27,7 +27,7 @@ from cove.node.pods.env import Around, ConfigError
 from cove.node.pods.files import File, write
 from cove.node.pods.payload import config_map_files, downward_files, secret_files
 
-__all__ = ["HostVolume", "VolumeError", "Volumes"]
+__all__ = ["PROVISIONED", "HostVolume", "VolumeError", "Volumes"]
 
 Doc = Mapping[str, Any]
 
