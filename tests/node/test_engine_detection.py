@@ -43,11 +43,11 @@ def test_sockets_are_tried_in_turn_and_the_first_that_answers_is_taken() -> None
         ),
         (
             "darwin",
-            {"HOME": "/Users/me"},
+            {"HOME": "/people/me"},
             501,
             [
                 DOCKER,
-                "unix:///Users/me/.local/share/containers/podman/machine/podman.sock",
+                "unix:///people/me/.local/share/containers/podman/machine/podman.sock",
             ],
         ),
     ],

@@ -20,9 +20,10 @@ Doc = dict[str, Any]
 
 PODS = GVR("", "v1", "pods")
 EVENTS = GVR("", "v1", "events")
-IMAGE = "cove.dev/busybox:2"
+IMAGE = "cove.dev/busybox:3"
 PATIENCE = 60
 APPLETS = (
+    "chmod "
     "sh sleep nc httpd wget nslookup cat echo env ls ps id hostname mkdir sed true false kill "
     "touch stat readlink dd yes head tail mount df grep printf date tar sha256sum wc cp rm"
 )

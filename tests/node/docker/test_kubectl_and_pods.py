@@ -123,7 +123,7 @@ async def test_debug_joins_a_pod(world: World, kubectl: Kubectl) -> None:
     await world.run("sleep 1000")
     await world.running()
     done = await kubectl(
-        *("debug", "p", "--image=cove.dev/busybox:2", "--profile=general", "-c", "look"),
+        *("debug", "p", "--image=cove.dev/busybox:3", "--profile=general", "-c", "look"),
         *("--", "sh", "-c", "echo looking"),
     )
     assert done.code == 0, done.err
