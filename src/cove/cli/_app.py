@@ -298,6 +298,9 @@ def env(name: Name = DEFAULT, output: Output = Format.table) -> None:
     values = {"KUBECONFIG": str(folder.kubeconfig), "COVE_CLUSTER": name}
     for what, address in folder.addresses.items():
         values[f"COVE_{what.upper()}"] = address
+    if "https" in folder.addresses:
+        # Who signed for the hosts of Ingresses: for curl --cacert, SSL_CERT_FILE and the like.
+        values["COVE_CA"] = str(folder.path / "ca.crt")
     if output is not Format.table:
         emit(values, output)
         return
