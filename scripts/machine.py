@@ -65,6 +65,13 @@ def cannot_install() -> str:
     return ""
 
 
+def _which(program: str) -> str | None:
+    """Where a program is, also one that only root has on the path."""
+    return shutil.which(
+        program, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+    )
+
+
 def _cgroups() -> bool:
     try:
         mounts = Path("/proc/self/mounts").read_text().splitlines()
@@ -76,12 +83,12 @@ def _cgroups() -> bool:
 def missing(engine: bool) -> list[str]:
     """The Debian packages that pods need and that are not here; ``engine``: one answers."""
     there = {
-        "docker.io": engine or shutil.which("dockerd"),
-        "cgroupfs-mount": engine or _cgroups() or shutil.which("cgroupfs-mount"),
+        "docker.io": engine or _which("dockerd"),
+        "cgroupfs-mount": engine or _cgroups() or _which("cgroupfs-mount"),
         "busybox-static": is_static(BUSYBOX),
-        "iptables": shutil.which("iptables-restore") and shutil.which("iptables-save"),
-        "iproute2": shutil.which("ip"),
-        "docker-registry": shutil.which("docker-registry"),
+        "iptables": _which("iptables-restore") and _which("iptables-save"),
+        "iproute2": _which("ip"),
+        "docker-registry": _which("docker-registry"),
     }
     return [package for package, found in there.items() if not found]
 
@@ -140,10 +147,10 @@ class Engine:
         self._end()
 
     def _start(self) -> None:
-        daemon = shutil.which("dockerd")
+        daemon = _which("dockerd")
         if daemon is None:
             raise MachineError("there is no dockerd")
-        if not _cgroups() and (mount := shutil.which("cgroupfs-mount")):
+        if not _cgroups() and (mount := _which("cgroupfs-mount")):
             subprocess.run([mount], check=False)
         descriptor, name = tempfile.mkstemp(prefix="dockerd-", suffix=".log")
         self._log = Path(name)

@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.conftest import execute
+from tests.node.docker.docker_world import make_image
+
+from cove.node.docker import EngineAddress
+from cove.node.docker.connection import Engine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -51,3 +56,19 @@ def test_links_and_commands_of_the_documentation_exist() -> None:
     )
 
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.requires("docker")
+async def test_the_program_that_runs_a_container() -> None:
+    """As it stands in docs/containers.md, with the image it names."""
+    page = (ROOT / "docs" / "containers.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    image = "shop/hello:v1"
+    async with Engine(EngineAddress("unix:///var/run/docker.sock", "test")) as engine:
+        await make_image(engine, image)
+        try:
+            done = await execute(sys.executable, "-c", program)
+        finally:
+            await engine.docker.images.delete(image, force=True)
+
+    assert (done.code, done.out, done.err) == (0, "b'hello\\n'\n", "")
