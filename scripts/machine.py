@@ -25,7 +25,7 @@ __all__ = ["BUSYBOX", "Engine", "MachineError", "answers", "cannot_install", "is
 
 SOCKET = "/var/run/docker.sock"
 BUSYBOX = Path("/bin/busybox")
-PATIENCE = 60.0
+PATIENCE, LAST_CHANCE = 60.0, 5.0
 # What CI insists on where everything can be had, and where not.
 ALL, LEAST = "kubectl,helm,docker,root,caddy,registry", "kubectl,helm"
 _OPTIONAL = ("docker-registry",)
@@ -80,11 +80,20 @@ def _cgroups() -> bool:
     return any(line.split()[2] in ("cgroup", "cgroup2") for line in mounts)
 
 
+def _apparmor() -> bool:
+    """Whether the kernel has it switched on: Docker then loads a profile, by its tool."""
+    try:
+        return Path("/sys/module/apparmor/parameters/enabled").read_text().startswith("Y")
+    except OSError:
+        return False
+
+
 def missing(engine: bool) -> list[str]:
     """The Debian packages that pods need and that are not here; ``engine``: one answers."""
     there = {
         "docker.io": engine or _which("dockerd"),
         "cgroupfs-mount": engine or _cgroups() or _which("cgroupfs-mount"),
+        "apparmor": engine or not _apparmor() or _which("apparmor_parser"),
         "busybox-static": is_static(BUSYBOX),
         "iptables": _which("iptables-restore") and _which("iptables-save"),
         "iproute2": _which("ip"),
@@ -165,11 +174,14 @@ class Engine:
                 start_new_session=True,
             )
         deadline = time.monotonic() + PATIENCE
+        ended = False
         while not answers(self._socket):
-            if (code := self.process.poll()) is not None:
-                raise MachineError(f"dockerd ended with {code}:\n{self._said()}")
+            if not ended and self.process.poll() is not None:
+                # Perhaps the package's service was faster, and is about to answer.
+                ended, deadline = True, time.monotonic() + LAST_CHANCE
             if time.monotonic() > deadline:
-                raise MachineError(f"dockerd does not answer:\n{self._said()}")
+                how = f"ended with {self.process.returncode}" if ended else "does not answer"
+                raise MachineError(f"dockerd {how}:\n{self._said()}")
             time.sleep(0.1)
 
     def _said(self) -> str:
