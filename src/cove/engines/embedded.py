@@ -158,7 +158,8 @@ class EmbeddedCluster(Running):
         return self
 
     async def _start(self) -> None:
-        if self.settings.container_engine not in NONE:
+        # Those of a cluster in a folder were chosen by whoever started its process.
+        if self.folder is None and self.settings.container_engine not in NONE:
             from cove.engines.subnets import planned
 
             self.settings = planned(self.settings, self.folder)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+import tempfile
+import time
 from dataclasses import replace
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
+from typing import IO, Any, Self
 
 from cove.engines.home import ClusterFolder, Settings, clusters
 from cove.kube.status import CoveError
@@ -46,6 +52,63 @@ def _free(wanted: str, choices: list[str], taken: list[IPv4Network]) -> str:
     return wanted
 
 
+class _Reservations:
+    """What clusters that start at this moment have chosen, before a route shows it.
+
+    A file of this user, read and written under a lock; an entry counts for a minute, and
+    only while who made it is alive.  Where there can be none, nothing is reserved.
+    """
+
+    SECONDS = 60
+
+    def __init__(self) -> None:
+        self._path = Path(tempfile.gettempdir()) / f"cove-subnets-{os.getuid()}.json"
+        self._file: IO[str] | None = None
+        self._entries: list[list[Any]] = []
+
+    @property
+    def taken(self) -> list[IPv4Network]:
+        """The subnets of others."""
+        return [IPv4Network(text) for _, _, *texts in self._entries for text in texts]
+
+    def __enter__(self) -> Self:
+        try:
+            descriptor = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+            self._file = os.fdopen(descriptor, "r+")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            entries = json.loads(self._file.read() or "[]")
+            self._entries = [e for e in entries if self._counts(*e[:2])]
+        except (OSError, ValueError):
+            self._entries = []
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _counts(self, pid: int, since: float) -> bool:
+        if not 0 <= time.time() - since <= self.SECONDS:
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+    def keep(self, settings: Settings) -> Settings:
+        """Note what was chosen."""
+        mine = [os.getpid(), time.time(), settings.pod_subnet, settings.service_subnet]
+        if self._file is not None:
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(json.dumps([*self._entries, mine]))
+        return settings
+
+
 def planned(settings: Settings, folder: ClusterFolder | None) -> Settings:
     """The settings with subnets that nobody else on this machine has.
 
@@ -59,7 +122,12 @@ def planned(settings: Settings, folder: ClusterFolder | None) -> Settings:
             return settings
     except EngineError:
         return settings  # whoever starts the cluster says so
-    taken = _routes()
+    with _Reservations() as reserved:
+        return reserved.keep(_chosen(settings, folder, reserved.taken))
+
+
+def _chosen(settings: Settings, folder: ClusterFolder | None, taken: list[IPv4Network]) -> Settings:
+    taken = [*taken, *_routes()]
     for other in clusters():
         if folder is None or other.name != folder.name:
             try:
