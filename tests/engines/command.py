@@ -45,7 +45,8 @@ class Cove:
         """What the command sees: nothing of the user's own clusters."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("COVE_", "KUBE"))}
         user = self.home.parent / "user"
-        return {**kept, "COVE_HOME": str(self.home), "HOME": str(user), **self.env, **more}
+        ours = {"COVE_HOME": str(self.home), "COVE_CONTAINER_ENGINE": "none", "HOME": str(user)}
+        return {**kept, **ours, **self.env, **more}
 
     def attempt(self, *arguments: str, **env: str) -> Done:
         """How the command ended, whatever that was."""

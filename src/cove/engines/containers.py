@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cove.engines.beside import DOMAIN, Beside
 from cove.engines.home import ClusterFolder, clusters
+from cove.engines.subnets import release
 from cove.node.docker import EngineAddress, EngineError
 from cove.node.docker.labels import CLUSTER, HOME, INSTANCE, PID
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from cove.client import Client, Informers
     from cove.engines._running import Quiet
     from cove.engines.embedded import EmbeddedCluster
-    from cove.node.docker.connection import Engine
     from cove.node.docker.nodes import ContainerNodes
     from cove.node.network import Bridge, ClusterNetwork
 
@@ -122,7 +122,7 @@ class Containers:
         cluster = self._cluster
         engine = await stack.enter_async_context(Engine(self.address))
         await reap(engine)
-        await self._reap_network(engine)
+        await self._reap_network()
         name = f"cove-{cluster.name}-{self._key}"
         labels = {
             CLUSTER: f"{cluster.name}-{self._key}",
@@ -146,6 +146,8 @@ class Containers:
         services = asyncio.ensure_future(self._services(stack, network.bridge, (gateway, port)))
         await _together(services, beside.registry(stack), beside.ingress(stack, self._claims))
         found = services.result()
+        # The machine has routes to them now, which everybody sees.
+        release(cluster.settings)
         nodes = self._nodes = ContainerNodes(
             self._client,
             engine,
@@ -171,16 +173,14 @@ class Containers:
     def _claims(self, address: str) -> bool:
         return self._nodes is not None and self._nodes.claims(address)
 
-    async def _reap_network(self, engine: Engine) -> None:
+    async def _reap_network(self) -> None:
         """Remove rules and routes of clusters that nobody will come back for."""
         from cove.node.network import missing, reap
 
         if missing():
             return
-        alive = {_key_of(folder) for folder in clusters()} | {self._key}
-        for network in await engine.networks({CLUSTER: ""}):
-            alive.add((network.get("Labels") or {}).get(INSTANCE, ""))
-        await reap(alive)
+        # Pods of a cluster whose process was killed still run, and call services.
+        await reap({_key_of(folder) for folder in clusters()} | {self._key})
 
     async def _services(
         self, stack: AsyncExitStack, bridge: Bridge, api: tuple[str, int]

@@ -16,7 +16,7 @@ from cove.engines.home import ClusterFolder, Settings, clusters
 from cove.kube.status import CoveError
 from cove.node.docker import EngineError, find_engine
 
-__all__ = ["planned"]
+__all__ = ["planned", "release"]
 
 POD_SUBNETS = [f"10.{244 + n}.0.0/16" for n in range(12)] + [
     f"10.{n}.0.0/16" for n in range(200, 244)
@@ -99,14 +99,28 @@ class _Reservations:
             pass
         return True
 
+    def drop(self, settings: Settings) -> None:
+        """Forget what was chosen."""
+        mine = [settings.pod_subnet, settings.service_subnet]
+        self._write([e for e in self._entries if e[0] != os.getpid() or e[2:] != mine])
+
     def keep(self, settings: Settings) -> Settings:
         """Note what was chosen."""
         mine = [os.getpid(), time.time(), settings.pod_subnet, settings.service_subnet]
+        self._write([*self._entries, mine])
+        return settings
+
+    def _write(self, entries: list[list[Any]]) -> None:
         if self._file is not None:
             self._file.seek(0)
             self._file.truncate()
-            self._file.write(json.dumps([*self._entries, mine]))
-        return settings
+            self._file.write(json.dumps(entries))
+
+
+def release(settings: Settings) -> None:
+    """Those that this process has chosen are in use, or will not be."""
+    with _Reservations() as reserved:
+        reserved.drop(settings)
 
 
 def planned(settings: Settings, folder: ClusterFolder | None) -> Settings:

@@ -14,6 +14,7 @@ from cove.client.meta import key_of
 from cove.kube.gvk import GVR
 from cove.node.network._ports import BridgePorts
 from cove.node.network._run import CommandError
+from cove.node.network.alive import Alive, held
 from cove.node.network.bridge import Bridge
 from cove.node.network.dns import (
     DnsServer,
@@ -110,6 +111,7 @@ class ClusterNetwork:
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
+        stack.enter_context(Alive(self._key))
         gateway = str(self.bridge.gateway)
         pods, services = self._pod_subnet, self._service_subnet
         routes = await stack.enter_async_context(
@@ -314,15 +316,17 @@ class ClusterNetwork:
             self._filter.poke()
 
 
-async def reap(keys_alive: Collection[str]) -> None:
-    """Remove what clusters left behind on this machine whose keys are not among these.
+async def reap(keys_alive: Collection[str] = ()) -> None:
+    """Remove what clusters left behind on this machine.
 
-    Does nothing where :func:`missing` finds something: there nothing can be.
+    Those that run now are known; ``keys_alive`` are more whose rules are to stay, such as
+    those of clusters that will come back.  Does nothing where :func:`missing` finds something: there nothing can be.
     """
     if missing():
         return
-    await reap_rules(keys_alive)
-    await reap_routes(keys_alive)
+    alive = {*keys_alive, *held()}
+    await reap_rules(alive)
+    await reap_routes(alive)
 
 
 def _pod_addresses(pod: Doc) -> list[str]:
