@@ -26,7 +26,7 @@ async def test_the_demonstration_without_an_engine(tmp_path: Path) -> None:
     assert done.code == 0, done.out + done.err
     assert "pods are simulated: so it was asked for" in done.out
     assert "3 of 3 deployments are ready" in done.out
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("cove-demo-*")) == []
 
 
 @pytest.mark.requires("kubectl", "helm", "docker", "root", "caddy", "registry")
@@ -40,7 +40,7 @@ async def test_the_demonstration_with_an_engine(
 
     assert done.code == 0, done.out + done.err
     assert "Welcome to the shop: order 2" in done.out
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("cove-demo-*")) == []
     async with Engine(EngineAddress("unix:///var/run/docker.sock", "test")) as engine:
         listed = [*await engine.containers({"dev.cove.cluster": ""}), *await engine.networks()]
         assert not [e for e in listed if str(tmp_path) in str(e.get("Labels"))]

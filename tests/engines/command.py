@@ -42,7 +42,7 @@ class Cove:
     env: dict[str, str] = field(default_factory=dict)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """What the command sees: nothing of the user's own clusters."""
+        """What the command sees: nothing of the user's own clusters, and no engine."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("COVE_", "KUBE"))}
         user = self.home.parent / "user"
         ours = {"COVE_HOME": str(self.home), "COVE_CONTAINER_ENGINE": "none", "HOME": str(user)}
