@@ -31,7 +31,13 @@ class Alive:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        os.close(self._descriptor)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._path.unlink(missing_ok=True)
+        except BlockingIOError:
+            pass  # another network of the same key is still up
+        finally:
+            os.close(self._descriptor)
 
 
 def held() -> set[str]:
