@@ -86,6 +86,12 @@ def test_an_engine_that_was_named_and_does_not_answer_is_an_error_with_its_sourc
         found(flag="docker", probe=only(PODMAN))
 
 
+def test_without_the_extra_pods_are_simulated_and_a_named_engine_is_an_error() -> None:
+    assert found(probe=only(DOCKER), installed=lambda: False) is None
+    with pytest.raises(EngineError, match=r"pip install 'cove\[containers\]'"):
+        found(flag="docker", probe=only(DOCKER), installed=lambda: False)
+
+
 def test_what_is_no_engine_is_refused() -> None:
     with pytest.raises(EngineError, match='"dcoker", which COVE_CONTAINER_ENGINE says, is no'):
         found(environ={"COVE_CONTAINER_ENGINE": "dcoker"}, probe=only(DOCKER))

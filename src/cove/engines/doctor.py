@@ -82,25 +82,24 @@ def _tool(command: str, module: str, extra: str) -> Finding:
 
 def _engine() -> Finding:
     from cove.node.docker import EngineError, candidates, find_engine
-    from cove.node.docker.engine import reachable
+    from cove.node.docker.engine import extra_installed, reachable
 
-    missing = [m for m in ("aiodocker", "dns", "h2") if importlib.util.find_spec(m) is None]
     try:
         found = find_engine()
     except EngineError as e:
         return Finding("containers", "failed", str(e))
-    if found is not None and missing:
-        return Finding(
-            "containers",
-            "failed",
-            f"{found} answers, but cove's part is missing: pip install 'cove[containers]', or say "
-            "COVE_CONTAINER_ENGINE=none",
-        )
     if found is not None:
         return Finding("containers", "ok", f"pods run in {found}")
     said = os.environ.get("COVE_CONTAINER_ENGINE")
     if said in ("none", "simulated"):
         return Finding("containers", "absent", "pods are simulated: COVE_CONTAINER_ENGINE says so")
+    if not extra_installed():
+        return Finding(
+            "containers",
+            "absent",
+            "pods are simulated: cove's part for containers is missing: pip install "
+            "'cove[containers]'",
+        )
     tried = "; ".join(f"{a.url}: {reachable(a)}" for a in candidates())
     return Finding(
         "containers", "absent", f"pods are simulated: no container engine answers ({tried})"

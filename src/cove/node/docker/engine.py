@@ -7,6 +7,7 @@ the default sockets are tried in turn.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import sys
@@ -41,6 +42,11 @@ class EngineAddress:
 
 class EngineError(CoveError):
     """The container engine that was asked for cannot be used."""
+
+
+def extra_installed() -> bool:
+    """Whether the libraries of ``cove[containers]`` are there."""
+    return all(importlib.util.find_spec(name) is not None for name in ("aiodocker", "dns", "h2"))
 
 
 def _docker(source: str) -> EngineAddress:
@@ -123,6 +129,7 @@ def _named(text: str, source: str, defaults: list[EngineAddress]) -> list[Engine
     raise EngineError(
         f'"{text}", which {source} says, is no container engine: say docker, podman, auto, none, '
         "or an address such as unix:///var/run/docker.sock"
+        f" ({VARIABLE}=none has pods simulated)"
     )
 
 
@@ -133,11 +140,13 @@ def find_engine(
     platform: str = sys.platform,
     uid: int | None = None,
     probe: Callable[[EngineAddress], str] = reachable,
+    installed: Callable[[], bool] = extra_installed,
 ) -> EngineAddress | None:
     """The engine to use, None for none: pods are simulated then.
 
     ``flag`` None or ``auto`` leaves it to the environment; raises :class:`EngineError` for
-    one that was named and does not answer.
+    one that was named and does not answer.  Without the extra ``cove[containers]`` there is
+    none, and a named one is an error.
     """
     environ = os.environ if environ is None else environ
     defaults = candidates(environ, platform=platform, uid=uid)
@@ -149,10 +158,17 @@ def find_engine(
     elif environ.get("DOCKER_HOST"):
         source, text = "DOCKER_HOST", environ["DOCKER_HOST"]
     else:
+        if not installed():
+            return None
         return next((a for a in defaults if not probe(a)), None)
     if text in NONE:
         return None
     named = _named(text, source, defaults)
+    if not installed():
+        raise EngineError(
+            f"{source} says {text}, but cove's part for containers is not installed: "
+            f"pip install 'cove[containers]', or say {VARIABLE}=none to have pods simulated"
+        )
     problems = []
     for address in named:
         why = probe(address)
