@@ -1,0 +1,1 @@
+"""host: an application — clusters, Helm releases, manifests, endpoints, processes — as one."""
