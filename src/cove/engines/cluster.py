@@ -56,8 +56,8 @@ class ClusterOptions:
     data_volume: str | None = None
     lifetime: Lifetime = "session"
     domains: tuple[str, ...] = ()
-    mirrors: Mapping[str, str] = field(default=_NOTHING)
-    images: Mapping[str, str] = field(default=_NOTHING)
+    mirrors: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    images: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     container_engine: str | None = None
     context: str | None = None
     kubeconfig: Path | None = None
