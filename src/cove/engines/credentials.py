@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ADMIN",
     "HOST",
+    "HOST_OF_CONTAINERS",
     "NO_CREDENTIALS",
     "SubnetError",
     "authority_of",
@@ -28,6 +30,8 @@ __all__ = [
 ADMIN = "admin"
 MASTERS = "system:masters"
 HOST = "127.0.0.1"
+# What containers call the machine they run on.
+HOST_OF_CONTAINERS = "host.docker.internal"
 # Handed over in place of credentials: the process that serves makes them itself.
 NO_CREDENTIALS = b"-"
 
@@ -62,12 +66,18 @@ def authority_of(folder: ClusterFolder | None) -> Authority:
     return authority
 
 
-def issue(authority: Authority, service_subnet: str) -> Credentials:
-    """Certificates for a server on loopback, also reached by its service, and for the admin."""
+def issue(authority: Authority, service_subnet: str, names: Iterable[str] = ()) -> Credentials:
+    """Certificates for a server and for the admin.
+
+    The server's is good on loopback, for containers of this machine, by its service, and for
+    ``names``: the cluster's own.
+    """
     address = str(next(subnet("--service-subnet", service_subnet).hosts()))
     names = [
         HOST,
         "localhost",
+        HOST_OF_CONTAINERS,
+        *names,
         address,
         "kubernetes",
         "kubernetes.default",

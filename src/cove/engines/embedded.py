@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -167,7 +169,9 @@ class EmbeddedCluster(Running):
         service_subnet = subnet("--service-subnet", settings.service_subnet)
         pod_subnet = subnet("--pod-subnet", settings.pod_subnet)
         store, keys = self._open()
-        self.credentials = self._given or issue(self.authority, settings.service_subnet)
+        self.credentials = self._given or issue(
+            self.authority, settings.service_subnet, [self.name]
+        )
         config = Config(
             service_subnet=service_subnet,
             pod_subnet=pod_subnet,
@@ -205,12 +209,26 @@ class EmbeddedCluster(Running):
         )
         return self.containers
 
-    async def listen_at(self, host: str, stack: AsyncExitStack) -> int:
-        """Serve on another address as well, for as long as ``stack`` lives; the port."""
+    async def listen_at(self, host: str, stack: AsyncExitStack, port: int = 0) -> int:
+        """Serve on another address as well, for as long as ``stack`` lives; the port.
+
+        Raises PortTakenError.
+        """
         tls = server_context(self.credentials.authority, self.credentials.server)
-        server = HttpServer(self.api, tls, host=host, port=0)
+        server = HttpServer(self.api, tls, host=host, port=port)
         server.forks = self.server.forks
         return (await stack.enter_async_context(server)).port
+
+    def publish(self) -> None:
+        """Write into the folder what other processes go by: settings, address, credentials."""
+        assert self.folder is not None, "a cluster in memory has no folder"
+        self.folder.save(self.settings)
+        beside = {}
+        if self.containers is not None:
+            containers = self.containers
+            beside = {"addresses": containers.addresses, "missing": containers.missing}
+        self.folder.write("containers.json", json.dumps(beside).encode())
+        self.folder.write("kubeconfig", self.kubeconfig.encode())
 
     async def _listen(self, api: Api, tls: ssl.SSLContext) -> None:
         """Serve on the port that was asked for, else on the last one, else on any free one.
@@ -235,6 +253,9 @@ class EmbeddedCluster(Running):
         keys = TokenKeys(self.folder.path / "sa.key")
         if self.settings.in_memory:
             return self._store(), keys
+        volume = self.folder.hold_volume()
+        if volume is not None:
+            self._stack.callback(os.close, volume)
         journal = Journal.open(self.folder.store)
         self._stack.callback(journal.close)
         state = journal.load(index_of)

@@ -8,8 +8,13 @@
         ca.crt  ca.key  sa.key     the authority and the token key
         store.db                   objects, unless started with --in-memory
         server.log                 what the background process says
+    containers.json            where what runs beside the pods is, and what is missing
+    container/kubeconfig.yaml  for containers of this machine, once somebody asked for it
+    door                       the address where such containers reach the server
+    session                    the folder ends with the process that made it
         lock                       held by the process that serves the cluster; its pid inside
     starting                   held by who starts that process, until it serves
+    $COVE_HOME/volumes/NAME.db     objects of clusters that were told to keep them there
 """
 
 from __future__ import annotations
@@ -89,7 +94,8 @@ class Settings:
     ``container_engine`` is what was asked for (docker, podman, none, an address); None leaves
     it to the environment.  ``ingress`` and ``registry`` say whether these run beside pods that
     run; names below ``domains`` (and ``cove.localhost``) are this machine's; ``mirrors`` are
-    registries that ours fetches from, ``HOST=URL``.
+    registries that ours fetches from, ``HOST=URL``.  ``door`` serves the API on the address
+    that the engine's containers know this machine by, too.
     """
 
     port: int = 0
@@ -106,6 +112,7 @@ class Settings:
     registry: bool = True
     domains: tuple[str, ...] = field(default=())
     mirrors: tuple[str, ...] = field(default=())
+    door: bool = False
 
     def to_json(self) -> str:
         """For ``cluster.json``."""
@@ -176,6 +183,49 @@ class ClusterFolder:
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
+
+    @property
+    def pods_run(self) -> bool:
+        """Whether its pods are containers, as last known."""
+        return bool(self._beside())
+
+    @property
+    def door(self) -> tuple[str, int] | None:
+        """Where containers reach the server, as last known."""
+        text = (self.read("door") or b"").decode(errors="replace").strip()
+        host, _, port = text.rpartition(":")
+        return (host, int(port)) if port.isdecimal() else None
+
+    def use_volume(self, name: str) -> None:
+        """Keep the objects in the volume of that name instead of the folder.
+
+        Raises InvalidNameError, and HomeError if there are objects in the folder already.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidNameError(name)
+        if self.store.exists() and not self.store.is_symlink():
+            raise HomeError(
+                f'the cluster "{self.name}" keeps its objects in {self.store}, not in the volume '
+                f'"{name}": leave the volume\'s name out, or `cove reset -n {self.name}`'
+            )
+        volume = self.path.parent.parent / "volumes" / f"{name}.db"
+        volume.parent.mkdir(mode=0o700, exist_ok=True)
+        self.store.unlink(missing_ok=True)
+        self.store.symlink_to(volume)
+
+    def hold_volume(self) -> int | None:
+        """Keep others from the volume; a descriptor to close, None if there is no volume.
+
+        Raises HomeError while another cluster has it.
+        """
+        if not self.store.is_symlink():
+            return None
+        lock = self.store.resolve().with_suffix(".lock")
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        if not _locked(descriptor, fcntl.LOCK_EX):
+            os.close(descriptor)
+            raise HomeError(f"the volume {lock.with_suffix('.db')} is in use by another cluster")
+        return descriptor
 
     @property
     def exists(self) -> bool:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cove.engines.credentials import NO_CREDENTIALS, authority_of, credentials_to_json, issue
@@ -23,6 +24,8 @@ from cove.kube.status import CoveError
 __all__ = ["StartError", "Started", "start", "stop"]
 
 LOG_LIMIT = 8 * 1024 * 1024
+# Those this process started: they outlive it, or are collected once they have ended.
+_children: list[subprocess.Popen[bytes]] = []
 
 
 class StartError(CoveError):
@@ -38,21 +41,32 @@ class Started:
     already: bool
 
 
-def start(name: str, settings: Settings) -> Started:
+def start(
+    name: str,
+    settings: Settings,
+    *,
+    began: Callable[[subprocess.Popen[bytes]], None] | None = None,
+) -> Started:
     """Start the cluster's process and wait until it serves.
 
-    Who is interrupted while waiting ends the process again.  Raises :class:`StartError`
-    with what the process said, InvalidNameError, HomeError.
+    Who is interrupted while waiting ends the process again; ``began`` is given the process
+    as soon as there is one, so that another thread can.  Raises :class:`StartError` with what
+    the process said, InvalidNameError, HomeError.
     """
+    _collect()
     folder = ClusterFolder(name)
     folder.create()
     with folder.starting():
         settings = planned(settings, folder)
         pid = folder.serving()
-        return Started(folder, pid, True) if pid is not None else _start(folder, settings)
+        return Started(folder, pid, True) if pid is not None else _start(folder, settings, began)
 
 
-def _start(folder: ClusterFolder, settings: Settings) -> Started:
+def _start(
+    folder: ClusterFolder,
+    settings: Settings,
+    began: Callable[[subprocess.Popen[bytes]], None] | None,
+) -> Started:
     read, write = os.pipe()
     _trim(folder)
     with open(folder.log, "ab", opener=_private) as log:
@@ -74,6 +88,8 @@ def _start(folder: ClusterFolder, settings: Settings) -> Started:
         )
     os.close(write)
     try:
+        if began is not None:
+            began(process)
         _hand_over(process, folder, settings)
         with os.fdopen(read) as pipe:
             said = pipe.read().strip()
@@ -82,6 +98,7 @@ def _start(folder: ClusterFolder, settings: Settings) -> Started:
         process.wait()
         raise
     if said == "ready":
+        _children.append(process)
         return Started(folder, process.pid, False)
     process.wait()
     if said == "taken":
@@ -89,6 +106,11 @@ def _start(folder: ClusterFolder, settings: Settings) -> Started:
         if other is not None:
             return Started(folder, other, True)
     raise StartError(said or _last_words(folder))
+
+
+def _collect() -> None:
+    """Take note of the end of processes that were started here."""
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def _private(path: str, flags: int) -> int:
@@ -110,7 +132,7 @@ def _hand_over(process: subprocess.Popen[bytes], folder: ClusterFolder, settings
     assert process.stdin is not None
     with process.stdin as pipe:
         try:
-            credentials = issue(authority_of(folder), settings.service_subnet)
+            credentials = issue(authority_of(folder), settings.service_subnet, [folder.name])
             given = credentials_to_json(credentials)
         except CoveError:
             given = NO_CREDENTIALS  # what is wrong with the options, the process says itself
@@ -145,6 +167,7 @@ def stop(name: str, *, timeout: float = 15.0) -> bool:
     if not _released(folder, timeout):
         _send(pid, signal.SIGKILL)
         _released(folder, timeout)
+    _collect()
     return True
 
 

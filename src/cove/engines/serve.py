@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
 import signal
 import sys
+from contextlib import AsyncExitStack
 
 from cove.engines.credentials import credentials_from_json
+from cove.engines.door import open_door
 from cove.engines.embedded import EmbeddedCluster
 from cove.engines.home import ClusterFolder, Settings
 from cove.kube.status import CoveError
@@ -34,16 +35,13 @@ async def _serve(folder: ClusterFolder, settings: Settings, ready: int) -> None:
         log.info("whoever started this gave up before it could serve")
         return
     credentials = credentials_from_json(given)
-    async with EmbeddedCluster(
-        folder.name, settings, folder=folder, credentials=credentials
-    ) as cluster:
-        folder.save(settings)
-        beside = {}
-        if cluster.containers is not None:
-            containers = cluster.containers
-            beside = {"addresses": containers.addresses, "missing": containers.missing}
-        folder.write("containers.json", json.dumps(beside).encode())
-        folder.write("kubeconfig", cluster.kubeconfig.encode())
+    async with (
+        EmbeddedCluster(folder.name, settings, folder=folder, credentials=credentials) as cluster,
+        AsyncExitStack() as doors,
+    ):
+        if settings.door:
+            await open_door(cluster, doors)
+        cluster.publish()
         log.info("cluster %s serves on %s", folder.name, cluster.url)
         # What was made so far lives as long as the process: never look at it again.  Objects
         # are kept as bytes, not as cycles, so that looking seldom costs little memory.
