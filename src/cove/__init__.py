@@ -17,9 +17,11 @@ from cove._version import __version__
 if TYPE_CHECKING:
     from cove.client import Client
     from cove.engines.embedded import EmbeddedCluster, Fork, embedded
+    from cove.host.app import App
     from cove.kube.status import CoveError, StatusError
 
 __all__ = [
+    "App",
     "Client",
     "CoveError",
     "EmbeddedCluster",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "App": "cove.host.app",
     "Client": "cove.client",
     "CoveError": "cove.kube.status",
     "EmbeddedCluster": "cove.engines.embedded",

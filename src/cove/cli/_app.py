@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cove._version import __version__
-from cove.cli import _snapshot
+from cove.cli import _apps, _snapshot
 from cove.cli._common import DEFAULT, Name, Output, existing, option
 from cove.cli._output import Format, emit, note, table
 from cove.engines.home import ClusterFolder, UnknownClusterError, clusters, home
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(_snapshot.app, name="snapshot")
+_apps.register(app)
 
 
 def _version(asked: bool) -> None:
@@ -44,6 +45,22 @@ def _options(
 
 @app.command()
 def up(
+    application: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[APP]",
+            help="The file that declares an application (FILE:VARIABLE for one of several): run "
+            "that. Options of a cluster are declared in it.",
+        ),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Run the application in the background.")
+    ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Where the application's clusters come from. [embedded]"),
+    ] = None,
+    output: Output = Format.table,
     name: Name = DEFAULT,
     port: Annotated[
         int | None,
@@ -103,10 +120,22 @@ def up(
         bool, typer.Option("--merge-kubeconfig", help="Add the cluster to ~/.kube/config.")
     ] = False,
 ) -> None:
-    """Start a cluster in the background; a running one is left as it is.
+    """Start a cluster in the background, or run the application APP.
 
-    Options that are not given are as they were the last time.
+    A cluster that runs is left as it is; options that are not given are as they were the
+    last time.  An application is run until Ctrl-C, which ends it in reverse order.
     """
+    if application is not None:
+        code = _apps.up(
+            application,
+            engine=engine,
+            container_engine=container_engine,
+            detach=detach,
+            output=output,
+        )
+        raise typer.Exit(code)
+    if detach or engine:
+        raise typer.BadParameter("it is an option of an application: cove up APP", param_hint="APP")
     from cove.engines.process import start
 
     for mirror in filter(None, registry_mirror or ()):
@@ -188,8 +217,17 @@ def _server(folder: ClusterFolder) -> str:
 
 
 @app.command()
-def down(name: Name = DEFAULT) -> None:
-    """Stop a cluster; what it holds stays for the next start, unless it was in memory."""
+def down(
+    application: Annotated[
+        str | None,
+        typer.Argument(metavar="[APP]", help="The name of an application that runs, or its file."),
+    ] = None,
+    name: Name = DEFAULT,
+) -> None:
+    """Stop an application, or a cluster; what a cluster holds stays for the next start."""
+    if application is not None:
+        _apps.down(application)
+        return
     from cove.engines.process import stop
 
     if stop(name):
@@ -232,17 +270,33 @@ def reset(
 @app.command()
 def status(
     name: Annotated[str | None, typer.Option("--name", "-n", help="Only this cluster.")] = None,
+    application: _apps.AppName = None,
     output: Output = Format.table,
 ) -> None:
-    """Say which clusters there are and how they are."""
+    """Say which clusters and applications there are and how they are.
+
+    As data: the clusters, or the resources of the one application that --app names.
+    """
+    if application is not None:
+        resources = _apps.statuses(application)
+        if output is not Format.table:
+            emit(resources, output)
+        else:
+            table(_apps.COLUMNS, resources)
+        return
     folders = [existing(name)] if name else clusters()
     rows = [_describe(folder) for folder in folders]
     if output is not Format.table:
         emit(rows, output)
-    elif not rows:
-        note("no cluster: start one with `cove up`")
     else:
-        table(("name", "state", "server", "nodes", "pods", "pid"), rows)
+        resources = [] if name else _apps.statuses(None)
+        if rows:
+            table(("name", "state", "server", "nodes", "pods", "pid"), rows)
+        if resources:
+            note("")
+            table(_apps.COLUMNS, resources)
+        if not rows and not resources:
+            note("no cluster: start one with `cove up`")
     if name and rows[0]["state"] != "running":
         raise typer.Exit(1)
 

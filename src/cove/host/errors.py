@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from cove.kube.status import CoveError
 
-__all__ = ["AppError", "ResourceError"]
+__all__ = ["AppError", "InvalidNameError", "ResourceError"]
 
 
 class AppError(CoveError):
     """The declaration itself is wrong: names, options, the graph.  Nothing was started."""
+
+
+class InvalidNameError(AppError):
+    """A name that was given is blank, wrong or taken."""
 
 
 class ResourceError(CoveError):

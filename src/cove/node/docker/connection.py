@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import aiodocker
 import aiohttp
@@ -163,6 +163,16 @@ class Engine:
                 if e.status not in (404, 409, 500):
                     raise
 
+    async def ended(self, id: str) -> int:
+        """Its exit code, once it has ended; -1 for one that is not there (any more)."""
+        try:
+            async with self._open(f"containers/{id}/wait", "POST", timeout=FOREVER) as response:
+                return int(json.loads(await response.read())["StatusCode"])
+        except DockerError as e:
+            if e.status == 404:
+                return -1
+            raise
+
     async def inspect(self, id: str) -> Doc | None:
         """What it is now; None if there is none."""
         async with _told():
@@ -236,6 +246,19 @@ class Engine:
         ) as response:
             await response.read()
 
+    async def build(self, tar: IO[bytes], params: Mapping[str, Any]) -> AsyncIterator[Doc]:
+        """Build an image of a context, a tar file; what the engine says as it goes.
+
+        Source: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageBuild
+        """
+        headers = {"Content-Type": "application/x-tar"}
+        async with self._open(
+            "build", "POST", params=dict(params), data=tar, headers=headers, timeout=FOREVER
+        ) as response:
+            async for line in response.content:
+                if line.strip():
+                    yield json.loads(line)
+
     # -- networks and volumes
 
     async def networks(self, labels: Mapping[str, str] | None = None) -> list[Doc]:
@@ -259,6 +282,13 @@ class Engine:
             except DockerError as e:
                 if e.status != 404:
                     raise
+
+    async def connect(self, network: str, id: str) -> None:
+        """Put a container on another network as well."""
+        async with _told():
+            await self.docker._query_json(
+                f"networks/{network}/connect", "POST", data={"Container": id}
+            )
 
     async def create_volume(self, name: str, labels: Mapping[str, str], size: int) -> None:
         """A tmpfs that several containers mount; ``size`` in bytes, 0 for no limit."""

@@ -1,0 +1,159 @@
+"""Board: what every resource of a running application is doing, told to whoever asks.
+
+A state is published by the one owner of its resource, and publishing ends when everybody
+who follows has been told.  Who waits is told at once when waiting has become vain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from cove.client import Clock
+from cove.host.errors import ResourceError
+from cove.host.states import State, Status, Want
+
+__all__ = ["BlockedError", "Board", "UnknownResourceError", "WaitTimeoutError"]
+
+Follower = Callable[[Status], Awaitable[None]]
+
+
+class UnknownResourceError(ResourceError):
+    """An application has no resource of that name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f'there is no resource "{name}"; there are {", ".join(known)}')
+
+
+class BlockedError(ResourceError):
+    """What was waited for can no longer come; :attr:`chain` says why, from the end."""
+
+    def __init__(self, what: str, chain: list[Status]) -> None:
+        self.chain = chain
+        super().__init__(f"{what}: {explain(chain)}")
+
+
+class WaitTimeoutError(ResourceError):
+    """What was waited for did not come in time; :attr:`chain` is what stands in the way."""
+
+    def __init__(self, what: str, timeout: float, chain: list[Status]) -> None:
+        self.chain = chain
+        super().__init__(f"{what} within {timeout:g} s: {explain(chain)}")
+
+
+def explain(chain: Iterable[Status]) -> str:
+    """A chain of statuses as one sentence."""
+    return " ← ".join(str(status) for status in chain)
+
+
+class Board:
+    """The statuses of an application's resources; see the module."""
+
+    def __init__(self, statuses: Iterable[Status], clock: Clock) -> None:
+        self._statuses = {s.name: replace(s, since=clock.now().timestamp()) for s in statuses}
+        self._clock = clock
+        self._followers: list[Follower] = []
+        self._changed: set[asyncio.Event] = set()
+
+    def __iter__(self) -> Iterator[Status]:
+        return iter(tuple(self._statuses.values()))
+
+    def __getitem__(self, name: str) -> Status:
+        """The status of a resource; raises :class:`UnknownResourceError`."""
+        try:
+            return self._statuses[name]
+        except KeyError:
+            raise UnknownResourceError(name, self._statuses) from None
+
+    def follow(self, follower: Follower) -> None:
+        """Tell ``follower`` of every change from now on, before its publishing ends."""
+        self._followers.append(follower)
+
+    def unfollow(self, follower: Follower) -> None:
+        """Tell it no more."""
+        self._followers.remove(follower)
+
+    async def publish(self, name: str, **changes: Any) -> Status:
+        """Change the status of a resource, and return when all who follow were told.
+
+        Nothing is told when nothing changed.
+        """
+        before = self[name]
+        status = replace(before, **changes)
+        if status.state is not before.state:
+            status = replace(status, since=self._clock.now().timestamp())
+        if status == before:
+            return status
+        self._statuses[name] = status
+        for event in self._changed:
+            event.set()
+        for follower in tuple(self._followers):
+            await follower(status)
+        return status
+
+    @contextmanager
+    def _event(self) -> Iterator[asyncio.Event]:
+        event = asyncio.Event()
+        self._changed.add(event)
+        try:
+            yield event
+        finally:
+            self._changed.discard(event)
+
+    async def until(self, what: Callable[[], bool]) -> None:
+        """Return as soon as ``what`` is true; it is asked again whenever a status changes."""
+        with self._event() as changed:
+            while not what():
+                changed.clear()
+                await changed.wait()
+
+    async def wait(self, name: str, want: Want = "healthy", timeout: float | None = None) -> Status:
+        """Return when a resource is healthy, or has completed.
+
+        Raises :class:`BlockedError` once that cannot happen by itself any more,
+        :class:`WaitTimeoutError` after ``timeout`` seconds (None: never), both with the
+        chain of what stands in the way, and :class:`UnknownResourceError`.
+        """
+        what = f"{name} is not healthy" if want == "healthy" else f"{name} did not complete"
+        found = self[name]
+        vain = False
+
+        def settled() -> bool:
+            # What holds at this moment is the answer, whatever follows.
+            nonlocal found, vain
+            found, vain = self[name], self.vain(name)
+            return vain or found.meets(want)
+
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(self.until(settled), name=f"waiting for {name}")
+            if timeout is not None:
+                timer = group.create_task(self._clock.sleep(timeout))
+                await asyncio.wait((waiting, timer), return_when=asyncio.FIRST_COMPLETED)
+                timer.cancel()
+                waiting.cancel()
+        if found.meets(want):
+            return found
+        if timeout is None or vain:
+            raise BlockedError(what, self.chain(name))
+        raise WaitTimeoutError(what, timeout, self.chain(name))
+
+    def vain(self, name: str) -> bool:
+        """Whether a resource has ended and so will not become healthy by itself."""
+        return self[name].failed
+
+    def chain(self, name: str) -> list[Status]:
+        """A resource, what it waits for, what that waits for, … down to the first cause."""
+        chain = [self[name]]
+        while True:
+            last = chain[-1]
+            following = last.because_of
+            if not following and last.state is State.WAITING and last.waiting_for:
+                # One that has failed tells more than one that is still on its way.
+                waited = [self[other] for other in last.waiting_for]
+                following = next((s.name for s in waited if s.failed), waited[0].name)
+            if not following or any(s.name == following for s in chain):
+                return chain
+            chain.append(self[following])

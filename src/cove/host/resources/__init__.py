@@ -1,0 +1,1 @@
+"""The resources that an application can declare, one kind per file."""

@@ -1,0 +1,120 @@
+"""ImageResource: an image that is built before who uses it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+from cove.host.context import Ignored, IgnoreError, digest, files
+from cove.host.errors import AppError, ResourceError
+from cove.host.resource import Resource
+
+if TYPE_CHECKING:
+    from cove.host.app import App
+    from cove.host.run import Run
+
+__all__ = ["ImageResource"]
+
+
+class ImageResource(Resource):
+    """An image built of a folder by the engine; completes when it is there.
+
+    ``context`` is the folder, ``dockerfile`` the file in it that says how, ``args`` its build
+    arguments, ``target`` a stage of it.  What ``.dockerignore`` names is left out.  Its tag is
+    made of what goes into it, so that nothing is built twice.
+    """
+
+    kind: ClassVar[str] = "image"
+    completes: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        app: App,
+        name: str,
+        context: str | Path,
+        *,
+        dockerfile: str = "Dockerfile",
+        args: Mapping[str, str] | None = None,
+        target: str = "",
+        explicit_start: bool = False,
+    ) -> None:
+        if not dockerfile.strip():
+            raise AppError(f"the dockerfile of image {name} is blank: name it, or leave it out")
+        self.context = app.path(context)
+        self.dockerfile, self.args, self.target = dockerfile, dict(args or {}), target
+        # What its containers are made of, once it was built.
+        self.built = ""
+        super().__init__(app, name, explicit_start=explicit_start)
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """Where it is built from."""
+        return {"context": str(self.context), "dockerfile": self.dockerfile}
+
+    async def run(self, run: Run) -> int | None:
+        """Build it unless it is there; see Resource.run."""
+        from cove.node.docker.connection import DockerError, EngineDownError
+
+        engine = await run.host.engines.get()
+        await run.starting("reading the context")
+        with tempfile.TemporaryFile() as tar:
+            hashed = await asyncio.to_thread(self._pack, tar)
+            self.built = f"cove.local/{self.app.name}/{self.name}:{hashed}"
+            await run.tell(image=self.built)
+            if await engine.image(self.built) is not None:
+                run.log(f"{self.built} is there already")
+                return None
+            tar.seek(0)
+            params = {
+                "t": self.built,
+                "dockerfile": self.dockerfile,
+                "buildargs": _json(self.args),
+                "target": self.target,
+                "rm": "true",
+                "forcerm": "true",
+                "labels": _json(run.host.engines.labels(self.name, persistent=True)),
+            }
+            await run.starting("building")
+            try:
+                async for said in engine.build(tar, params):
+                    if "error" in said:
+                        raise ResourceError(f"it cannot be built: {said['error'].strip()}")
+                    if text := said.get("stream", "").rstrip():
+                        run.log(text)
+            except (DockerError, EngineDownError) as e:
+                raise ResourceError(f"it cannot be built: {getattr(e, 'message', '') or e}") from e
+        return None
+
+    def _pack(self, tar: IO[bytes]) -> str:
+        """Write the context as a tar file; the hash of all that goes into the image."""
+        file = self.context / self.dockerfile
+        if not self.context.is_dir():
+            raise ResourceError(f"its context {self.context} is no folder")
+        if not file.is_file():
+            raise ResourceError(f"there is no {file} that says how to build it")
+        try:
+            ignored = Ignored.read(self.context, self.dockerfile)
+        except IgnoreError as e:
+            raise ResourceError(str(e)) from e
+        found = files(self.context, ignored)
+        with tarfile.open(fileobj=tar, mode="w") as archive:
+            for path in found:
+                archive.add(self.context / path, path, recursive=False, filter=_anonymous)
+        return digest(self.context, found, {"args": self.args, "target": self.target})
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Who owns a file here is nothing to the image."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value)
