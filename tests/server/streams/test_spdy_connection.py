@@ -8,9 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from cove.server.streams import _connection as connection_
-from cove.server.streams._connection import SEND_LIMIT, STREAM_LIMIT, SpdyConnection, Stream
-from cove.server.streams._spdy import (
+from cove.kube.spdy import (
     PROTOCOL_ERROR,
     REFUSED_STREAM,
     Data,
@@ -26,6 +24,8 @@ from cove.server.streams._spdy import (
     SynStream,
     WindowUpdate,
 )
+from cove.server.streams import _connection as connection_
+from cove.server.streams._connection import SEND_LIMIT, STREAM_LIMIT, SpdyConnection, Stream
 
 
 class Client:

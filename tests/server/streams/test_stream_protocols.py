@@ -17,8 +17,7 @@ from tests.server.streams.local_kubelet import LocalKubelet
 from tests.server.test_http import context
 
 from cove.engines.embedded import EmbeddedCluster
-from cove.kube.status import StatusError
-from cove.server.streams._spdy import (
+from cove.kube.spdy import (
     Data,
     Decoder,
     Encoder,
@@ -29,6 +28,7 @@ from cove.server.streams._spdy import (
     SynReply,
     SynStream,
 )
+from cove.kube.status import StatusError
 
 POD = "/api/v1/namespaces/default/pods/web/"
 

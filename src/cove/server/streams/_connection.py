@@ -1,6 +1,6 @@
 """SpdyConnection: the streams of one connection, the server's end.
 
-Nobody moves windows (see :mod:`._spdy`), so a stream that is not read holds back the whole
+Nobody moves windows (see :mod:`cove.kube.spdy`), so a stream that is not read holds back the whole
 connection once enough of it waits, as it does at the other end.
 """
 
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Protocol, Self
 
-from cove.server.streams._spdy import (
+from cove.kube.spdy import (
     CANCEL,
     PROTOCOL_ERROR,
     REFUSED_STREAM,

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from cove.kube.spdy._dictionary import DICTIONARY
 from cove.kube.status import CoveError
-from cove.server.streams._dictionary import DICTIONARY
 
 __all__ = [
     "CANCEL",
@@ -219,34 +219,38 @@ class Decoder:
 
         What it gives has to be taken to the end before it is fed again.
         """
-        buffer = self._buffer
-        buffer += data
-        while buffer:
+        if self._buffer:
+            data = bytes(self._buffer) + data
+            self._buffer.clear()
+        place, end = 0, len(data)
+        while place < end:
             if self._rest is not None:
                 stream, size, fin = self._rest
-                piece = bytes(buffer[:size])
-                del buffer[:size]
+                whole = not place and end <= size
+                piece = data if whole else data[place : place + size]
+                place += len(piece)
                 size -= len(piece)
                 self._rest = (stream, size, fin) if size else None
                 yield Data(stream, piece, fin and not size)
                 continue
-            if len(buffer) < 8:
-                return
-            first, second = _at(buffer, 0), _at(buffer, 4)
+            if end - place < 8:
+                break
+            first, second = _at(data, place), _at(data, place + 4)
             flags, length = second >> 24, second & DATA_LIMIT
             if not first >> 31:
-                del buffer[:8]
+                place += 8
                 yield from self._data(first, flags, length)
                 continue
             if first >> 16 != _VERSION:
                 raise SpdyError(f"version {first >> 16 & 0x7FFF} of SPDY is not 3")
             if length > CONTROL_LIMIT:
                 raise SpdyError(f"a control frame of {length} bytes is too long")
-            if len(buffer) < 8 + length:
-                return
-            body = bytes(buffer[8 : 8 + length])
-            del buffer[: 8 + length]
+            if end - place < 8 + length:
+                break
+            body = data[place + 8 : place + 8 + length]
+            place += 8 + length
             yield self._frame(first & 0xFFFF, flags, body)
+        self._buffer += data[place:]
 
     def _data(self, stream: int, flags: int, length: int) -> Iterator[Frame]:
         if not stream:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from cove.server.streams import _spdy as spdy
-from cove.server.streams._dictionary import DICTIONARY
+from cove.kube.spdy import _frames as spdy
+from cove.kube.spdy._dictionary import DICTIONARY
 
 IDS = some.integers(1, 2**31 - 1)
 NAMES = some.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12)
