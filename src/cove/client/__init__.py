@@ -15,10 +15,17 @@ from cove.client._http import HttpTransport
 from cove.client._tasks import Tasks
 from cove.client._transport import Answer, InProcessTransport, Stream, Transport
 from cove.client.clock import Clock, ManualClock, SystemClock, TravelClock
-from cove.client.errors import ClientError, KubeconfigError, UnknownKindError, UnreachableError
+from cove.client.errors import (
+    ClientError,
+    KubeconfigError,
+    PortForwardError,
+    UnknownKindError,
+    UnreachableError,
+)
 from cove.client.informer import Backoff, Handler, Informer, Informers
 from cove.client.kubeconfig import Connection
 from cove.client.meta import ObjectMeta, OwnerReference, meta
+from cove.client.portforward import PortForward
 from cove.client.recorder import Recorder
 from cove.client.workqueue import QueueClosed, WorkQueue
 
@@ -40,6 +47,8 @@ __all__ = [
     "ManualClock",
     "ObjectMeta",
     "OwnerReference",
+    "PortForward",
+    "PortForwardError",
     "QueueClosed",
     "Recorder",
     "Resource",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
@@ -20,6 +20,7 @@ from cove.client._http import HttpTransport
 from cove.client._transport import Transport
 from cove.client.errors import UnreachableError
 from cove.client.kubeconfig import Connection
+from cove.client.portforward import PROTOCOLS, PortForward, open_forward
 from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
 
@@ -445,6 +446,30 @@ class Client:
             path_of(gvr, namespace),
             query={"labelSelector": label_selector, "fieldSelector": field_selector},
             doc=_delete(grace, propagation, "", "", dry_run=False),
+        )
+
+    # -- streams
+
+    def port_forward(
+        self,
+        pod: str,
+        port: int,
+        namespace: str | None = None,
+        *,
+        protocols: Sequence[str] = PROTOCOLS,
+    ) -> AbstractAsyncContextManager[PortForward]:
+        """A TCP connection to a port of a pod: ``async with client.port_forward("web", 80)``.
+
+        ``namespace`` None is the client's.  Raises StatusError, UnreachableError, and
+        ClientError if this client has no connection (see :mod:`cove.client.portforward`).
+        """
+        return open_forward(
+            self.transport,
+            namespace or self.namespace,
+            pod,
+            port,
+            user_agent=self.user_agent,
+            protocols=protocols,
         )
 
     # -- documents that say themselves what they are

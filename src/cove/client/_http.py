@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from cove.client._transport import Answer, Stream
 from cove.client.errors import KubeconfigError, UnreachableError
 from cove.client.kubeconfig import Connection
+from cove.kube.status import StatusError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -21,6 +24,8 @@ __all__ = ["HttpTransport", "tls_context"]
 # Upstream's clients keep no more idle connections than this to one host either.
 CONNECTIONS = 100
 CONNECT_TIMEOUT = 10.0
+# Seconds that a server has to answer the goodbye of a WebSocket.
+GOODBYE = 2.0
 
 
 class HttpTransport:
@@ -56,6 +61,7 @@ class HttpTransport:
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=self.connection.proxy_url or None,
+            raise_for_status=_refused,
         )
 
     def _open(self) -> aiohttp.ClientSession:
@@ -155,22 +161,39 @@ class HttpTransport:
 
     @asynccontextmanager
     async def websocket(
-        self, path: str, *, query: str = "", protocols: tuple[str, ...] = ()
+        self,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        protocols: tuple[str, ...] = (),
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """An open WebSocket, as exec, attach and port-forward need it."""
+        """An open WebSocket, as exec, attach and port-forward need it.
+
+        Raises StatusError with the server's words when it refuses.  Left normally it says
+        goodbye; left by an exception its connection is cut.
+        """
         import aiohttp
 
-        sent = await self._headers(None)
+        sent = await self._headers(headers)
         try:
-            async with self._open_streams().ws_connect(
+            socket = await self._open_streams().ws_connect(
                 self._url(path, query),
                 protocols=protocols,
                 headers=sent,
                 max_msg_size=0,
-            ) as socket:
-                yield socket
+                compress=0,
+                timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE),
+                **self._extra(),
+            )
         except (TimeoutError, aiohttp.ClientError, OSError) as e:
             raise UnreachableError(f"{self._base}{path}: {_reason(e)}") from e
+        try:
+            yield socket
+        except BaseException:
+            _cut(socket)
+            raise
+        await socket.close()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -179,6 +202,27 @@ class HttpTransport:
         for session in sessions:
             if session is not None:
                 await session.close()
+
+
+async def _refused(response: aiohttp.ClientResponse) -> None:
+    """Of a WebSocket that the server does not open aiohttp tells the code alone."""
+    if response.request_info.headers.get("Upgrade") != "websocket" or response.status == 101:
+        return
+    body = await response.read()
+    try:
+        doc = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = body.decode(errors="replace").strip() or f"the server answered {response.status}"
+        doc = {"message": text}
+    raise StatusError.from_body(response.status, doc if isinstance(doc, dict) else {})
+
+
+def _cut(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """End a WebSocket's connection at once: neither it nor TLS wait for an answer."""
+    connection = socket._response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    socket._response.close()
 
 
 def _reason(error: BaseException) -> str:

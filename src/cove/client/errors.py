@@ -8,6 +8,7 @@ about getting an answer at all::
     └── ClientError
         ├── UnreachableError   no answer: connection, TLS, time-out
         ├── KubeconfigError    a configuration file that cannot be used
+        ├── PortForwardError   a connection into a pod did not come about or broke off
         └── UnknownKindError   discovery does not know it
 """
 
@@ -15,7 +16,13 @@ from __future__ import annotations
 
 from cove.kube.status import CoveError
 
-__all__ = ["ClientError", "KubeconfigError", "UnknownKindError", "UnreachableError"]
+__all__ = [
+    "ClientError",
+    "KubeconfigError",
+    "PortForwardError",
+    "UnknownKindError",
+    "UnreachableError",
+]
 
 
 class ClientError(CoveError):
@@ -34,6 +41,10 @@ class KubeconfigError(ClientError):
         super().__init__(f"{where}: {problem}")
         self.file = file
         self.key = key
+
+
+class PortForwardError(ClientError):
+    """A connection into a pod did not come about, or broke off; the text is the server's."""
 
 
 class UnknownKindError(ClientError):

@@ -130,6 +130,11 @@ class Informer:
         self.metadata_only = metadata_only
         self.resource_version = ""
         self.synced = asyncio.Event()
+        # Why the server cannot be followed now; None while it is, and before the first try.
+        # A watch that breaks is none: that it cannot be opened again is.
+        self.problem: StatusError | UnreachableError | None = None
+        self._state_handlers: list[Callable[[], None]] = []
+        self._following = False
         self._transform = transform
         self._page_size = page_size
         self._clock = clock or SystemClock()
@@ -201,6 +206,20 @@ class Informer:
         """Tell ``handler`` no more."""
         self._handlers.remove(handler)
 
+    def add_state_handler(self, handler: Callable[[], None]) -> None:
+        """Call ``handler`` when :attr:`problem` has changed, and with the first list."""
+        self._state_handlers.append(handler)
+
+    def _note(self, problem: StatusError | UnreachableError | None) -> None:
+        if str(problem) == str(self.problem):
+            return
+        self.problem = problem
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        for handler in self._state_handlers:
+            handler()
+
     # -- running
 
     async def __aenter__(self) -> Self:
@@ -217,6 +236,7 @@ class Informer:
     async def run(self) -> None:
         """List and watch until cancelled."""
         while True:
+            self._following = False
             try:
                 if not self.resource_version:
                     await self._list()
@@ -237,8 +257,12 @@ class Informer:
                 else:
                     level = logging.DEBUG if e.code in (404, 429, 503, 504) else logging.WARNING
                     log.log(level, "%s: %s", self.name, e)
+                    if not self._following:
+                        self._note(e)
             except UnreachableError as e:
                 log.info("%s: %s", self.name, e)
+                if not self._following:
+                    self._note(e)
             await self._clock.sleep(self._backoff.delay())
 
     async def _list(self) -> None:
@@ -255,7 +279,9 @@ class Informer:
         self._replace(result.items)
         self.resource_version = result.resource_version
         self._listed = True
-        self.synced.set()
+        if not self.synced.is_set():
+            self.synced.set()
+            self._tell_state()
 
     async def _watch(self) -> bool:
         """Follow the changes until the watch ends; False if it ended at once and empty."""
@@ -270,6 +296,8 @@ class Informer:
             timeout_seconds=self._rng.randrange(300, 600),
             metadata_only=self.metadata_only,
         ) as batches:
+            self._following = True
+            self._note(None)
             async for batch in batches:
                 events += len(batch)
                 self._apply(batch)
