@@ -18,22 +18,38 @@ from cove.kube.status import CoveError, StatusError
 if TYPE_CHECKING:
     from cove.client import Client
 
-__all__ = ["NODES", "health_of", "judged", "stale", "why_not"]
+__all__ = ["ASKING", "NODES", "health_of", "judged", "nodes_of", "readyz", "stale", "why_not"]
 
 Doc = Mapping[str, Any]
 NODES = GVR("", "v1", "nodes")
 # Seconds in which an API server that is well has answered.
 PATIENCE = 10.0
+# What asking an API server may end with.
+ASKING = (CoveError, OSError, TimeoutError)
 
 
 async def health_of(client: Client, wanted: int) -> Health:
     """Whether at least ``wanted`` nodes are ready.  Never raises, but when cancelled."""
     try:
-        async with asyncio.timeout(PATIENCE):
-            nodes = (await client.list(NODES)).items
-    except (CoveError, OSError, TimeoutError) as e:
+        return judged(await nodes_of(client), wanted)
+    except ASKING as e:
         return Health(False, why_not(e))
-    return judged(nodes, wanted)
+
+
+async def nodes_of(client: Client) -> list[dict[str, Any]]:
+    """The nodes there are; raises one of :data:`ASKING`."""
+    async with asyncio.timeout(PATIENCE):
+        return (await client.list(NODES)).items
+
+
+async def readyz(client: Client) -> Health:
+    """What the server says of itself, for who may not see nodes."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await client.raw("GET", "/readyz")
+    except ASKING as e:
+        return Health(False, why_not(e))
+    return Health(True)
 
 
 def judged(nodes: list[dict[str, Any]], wanted: int) -> Health:

@@ -55,4 +55,8 @@ def open_cluster(
         from cove.engines.local import local_cluster
 
         return local_cluster(name, options, log=log)
+    if which == "existing":
+        from cove.engines.existing import ExistingCluster
+
+        return ExistingCluster(name, options, log=log)
     raise OptionError(f"the engine {which} is not there yet")
