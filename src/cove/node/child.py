@@ -18,7 +18,7 @@ from pathlib import Path
 from cove.client import Tasks
 from cove.kube.status import CoveError
 
-__all__ = ["Child", "ChildError", "program"]
+__all__ = ["Child", "ChildError", "program", "tied"]
 
 log = logging.getLogger("cove.node")
 
@@ -73,11 +73,9 @@ class Child:
         """
         if not os.access(command[0], os.X_OK):
             raise ChildError(f"{name}: {command[0]} cannot be started: it is no program")
-        if sys.platform == "linux":
-            command = [sys.executable, "-ISc", _TIED, str(os.getpid()), *command]
         try:
             process = await asyncio.create_subprocess_exec(
-                *command,
+                *tied(command),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
@@ -169,6 +167,13 @@ class Child:
             await self._tasks.close()
             if self._process.stdin is not None:
                 self._process.stdin.close()
+
+
+def tied(command: Sequence[str]) -> list[str]:
+    """The command that, on Linux, ends with this process, whatever that dies of."""
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-ISc", _TIED, str(os.getpid()), *command]
 
 
 def program(*names: str) -> str | None:
