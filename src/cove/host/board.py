@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -56,7 +55,7 @@ class Board:
         self._statuses = {s.name: replace(s, since=clock.now().timestamp()) for s in statuses}
         self._clock = clock
         self._followers: list[Follower] = []
-        self._changed: set[asyncio.Event] = set()
+        self._waiting: dict[asyncio.Future[bool], Callable[[], bool]] = {}
 
     def __iter__(self) -> Iterator[Status]:
         return iter(tuple(self._statuses.values()))
@@ -88,27 +87,37 @@ class Board:
         if status == before:
             return status
         self._statuses[name] = status
-        for event in self._changed:
-            event.set()
-        for follower in tuple(self._followers):
-            await follower(status)
+        # Who waits is told last, but sees this state and not one that followed.
+        try:
+            for follower in tuple(self._followers):
+                await follower(status)
+        finally:
+            self._ask()
         return status
 
-    @contextmanager
-    def _event(self) -> Iterator[asyncio.Event]:
-        event = asyncio.Event()
-        self._changed.add(event)
-        try:
-            yield event
-        finally:
-            self._changed.discard(event)
+    async def until(self, what: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Return once ``what`` is true; it is asked at every change, so that none is missed.
 
-    async def until(self, what: Callable[[], bool]) -> None:
-        """Return as soon as ``what`` is true; it is asked again whenever a status changes."""
-        with self._event() as changed:
-            while not what():
-                changed.clear()
-                await changed.wait()
+        False when ``timeout`` seconds have passed before; None waits for ever.
+        """
+        if what():
+            return True
+        told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting[told] = what
+        timer = None
+        if timeout is not None:
+            timer = self._clock.call_later(timeout, lambda: _settle(told, False))
+        try:
+            return await told
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._waiting.pop(told, None)
+
+    def _ask(self) -> None:
+        for told, what in tuple(self._waiting.items()):
+            if not told.done() and what():
+                _settle(told, True)
 
     async def wait(self, name: str, want: Want = "healthy", timeout: float | None = None) -> Status:
         """Return when a resource is healthy, or has completed.
@@ -127,18 +136,12 @@ class Board:
             found, vain = self[name], self.vain(name)
             return vain or found.meets(want)
 
-        async with asyncio.TaskGroup() as group:
-            waiting = group.create_task(self.until(settled), name=f"waiting for {name}")
-            if timeout is not None:
-                timer = group.create_task(self._clock.sleep(timeout))
-                await asyncio.wait((waiting, timer), return_when=asyncio.FIRST_COMPLETED)
-                timer.cancel()
-                waiting.cancel()
+        in_time = await self.until(settled, timeout)
         if found.meets(want):
             return found
-        if timeout is None or vain:
+        if in_time:
             raise BlockedError(what, self.chain(name))
-        raise WaitTimeoutError(what, timeout, self.chain(name))
+        raise WaitTimeoutError(what, timeout or 0.0, self.chain(name))
 
     def vain(self, name: str) -> bool:
         """Whether a resource has ended and so will not become healthy by itself."""
@@ -157,3 +160,8 @@ class Board:
             if not following or any(s.name == following for s in chain):
                 return chain
             chain.append(self[following])
+
+
+def _settle(told: asyncio.Future[bool], result: bool) -> None:
+    if not told.done():
+        told.set_result(result)

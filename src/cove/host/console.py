@@ -15,7 +15,7 @@ from typing import Any, Self, TextIO
 import msgspec
 
 from cove.host.logs import Line
-from cove.host.states import State, Status
+from cove.host.states import STOPPED, State, Status
 
 __all__ = ["Console", "urls"]
 
@@ -119,7 +119,9 @@ class Console:
             return
         self._states[status.name] = status.state
         said = self._paint(str(status.state), _STATE_COLOURS.get(status.state, 90))
-        more = f": {status.reason}" if status.reason else ""
+        # Why something failed by itself has just been a line of its own.
+        silent = status.failed and not status.because_of and status.reason != STOPPED
+        more = f": {status.reason}" if status.reason and not silent else ""
         self._put(f"{self._prefix(status.name)} {said}{more}\n")
 
     def table(self, statuses: Iterable[Status]) -> None:

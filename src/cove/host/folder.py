@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,13 @@ class AppFolder:
                 (self.path / "app.json").unlink(missing_ok=True)
         finally:
             os.close(descriptor)
+
+    def begin_logs(self) -> None:
+        """Begin the logs of a session; those of the last one are kept as ``logs.1``."""
+        before = self.path / "logs.1"
+        shutil.rmtree(before, ignore_errors=True)
+        self.logs.rename(before)
+        self.logs.mkdir(mode=0o700)
 
     @property
     def running(self) -> bool:

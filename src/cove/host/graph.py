@@ -133,6 +133,7 @@ class Graph:
 
     def _components(self) -> list[list[str]]:
         """Strongly connected components (Tarjan, without recursion), in topological order."""
+        position = {name: i for i, name in enumerate(self.nodes)}
         index: dict[str, int] = {}
         low: dict[str, int] = {}
         on_stack: set[str] = set()
@@ -163,7 +164,7 @@ class Graph:
                         low[work[-1][0]] = min(low[work[-1][0]], low[name])
                     if low[name] == index[name]:
                         at = stack.index(name)
-                        found.append(sorted(stack[at:], key=list(self.nodes).index))
+                        found.append(sorted(stack[at:], key=position.__getitem__))
                         on_stack.difference_update(stack[at:])
                         del stack[at:]
         return found

@@ -6,7 +6,7 @@ resource; leaving ends them in reverse order and returns when nothing is left::
     $COVE_HOME/apps/NAME/     0700
         app.json              who runs it (pid), where its control socket is
         lock                  held by the process that runs it
-        logs/NAME.log         what resources say
+        logs/NAME.log         what resources say; logs.1 are those of the last session
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class Host:
         stack.enter_context(self.folder.taken())
         # What an earlier session left that was killed.
         await asyncio.to_thread(sweep, session_of(self.folder))
+        self.folder.begin_logs()
         self.logs = LogBook(self.folder.logs, self.clock)
         stack.callback(self.logs.close)
         self.board = Board((self._first(name) for name in self.app.resources), self.clock)
@@ -188,10 +189,11 @@ class Host:
 
     async def start(self, name: str) -> None:
         """Start a resource that does not run, and what it needs that was not started."""
+        lane = self.lane(name)
         for edge in self.graph.needs(name):
             if self.board[edge.target].ended and not self.board[edge.target].completed:
                 await self.start(edge.target)
-        await self.lane(name).start()
+        await lane.start()
 
     async def stop(self, name: str) -> None:
         """End a resource and its children; return when nothing of them runs.

@@ -17,7 +17,7 @@ from cove.host.errors import ResourceError
 from cove.host.graph import Edge, Need
 from cove.host.references import Provider
 from cove.host.resource import Resource
-from cove.host.states import State, Status
+from cove.host.states import STOPPED, State, Status
 from cove.kube.status import CoveError
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Lane", "NeedFailedError", "Run"]
 
 log = logging.getLogger("cove.host")
-
-STOPPED = "stopped"
 
 
 class Run:
@@ -77,6 +75,11 @@ class Run:
         """Tell that it is well; ``url`` and ``properties`` may be told with it."""
         self.was_running = True
         await self._publish(State.RUNNING, reason=reason, **changes)
+
+    async def finished(self, reason: str = "") -> None:
+        """Tell that it has succeeded, though it goes on to look after what it did."""
+        self.was_running = True
+        await self._publish(State.FINISHED, reason=reason)
 
     async def unhealthy(self, reason: str) -> None:
         """Tell that it runs, but not as it should, and why."""
@@ -207,7 +210,6 @@ class Lane:
             await self._stopped(run)
             raise
         except NeedFailedError as e:
-            self._host.logs.write(self.name, str(e))
             await self._failed(run, str(e), because_of=e.status.name)
         except CoveError as e:
             run.log(str(e))
@@ -287,12 +289,18 @@ class Lane:
         """The status of something it needs all the time, once that has failed."""
         lasting = [e.target for e in self._needs if e.need is not Need.COMPLETED]
 
-        def failed() -> list[Status]:
-            found = (self._board[name] for name in lasting)
-            return [s for s in found if s.failed and not self._host.ended_by_hand(s.name)]
+        found: list[Status] = []
 
-        await self._board.until(lambda: bool(failed()))
-        return failed()[0]
+        def failed() -> bool:
+            found[:] = [
+                status
+                for name in lasting
+                if (status := self._board[name]).failed and not self._host.ended_by_hand(name)
+            ]
+            return bool(found)
+
+        await self._board.until(failed)
+        return found[0]
 
 
 class NeedFailedError(ResourceError):

@@ -178,7 +178,7 @@ async def _read(pipe: IO[bytes], line: Callable[[str], None]) -> None:
                     line(_text(e.partial))
                 return
             except asyncio.LimitOverrunError as e:
-                data = await reader.readexactly(max(e.consumed, 1))
+                data = await reader.readexactly(min(max(e.consumed, 1), LONGEST))
             line(_text(data))
             # Who floods us is not to keep everybody else from their turn.
             await asyncio.sleep(0)

@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-__all__ = ["State", "Status", "Want"]
+__all__ = ["STOPPED", "State", "Status", "Want"]
 
 # What can be waited for.
 Want = Literal["healthy", "completed"]
+# The reason of what was ended by somebody's wish.
+STOPPED = "stopped"
 
 
 class State(StrEnum):

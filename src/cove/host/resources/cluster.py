@@ -61,7 +61,6 @@ class ClusterResource(Resource):
         context: str | None,
         explicit_start: bool,
     ) -> None:
-        super().__init__(app, name, explicit_start=explicit_start)
         self.engine = engine
         try:
             self.options = ClusterOptions(
@@ -79,6 +78,7 @@ class ClusterResource(Resource):
             )
         except OptionError as e:
             raise AppError(f"cluster {name}: {e}") from e
+        super().__init__(app, name, explicit_start=explicit_start)
 
     def _with(self, **options: Any) -> Self:
         try:
@@ -146,7 +146,7 @@ class ClusterResource(Resource):
                     lambda: cluster.container_networks,
                 )
             )
-            await run.tell(engine=cluster.engine, **cluster.properties)
+            await run.tell(**{"engine": cluster.engine, **cluster.properties})
             await self._watch(run, cluster)
         return None
 

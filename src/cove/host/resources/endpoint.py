@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from cove.host.errors import AppError
+from cove.host.errors import AppError, ResourceError
+from cove.host.references import UrlReference
 from cove.host.resource import Resource
 
 if TYPE_CHECKING:
+    from cove.host.endpoint import ForwardStatus
     from cove.host.resources.cluster import ClusterResource
     from cove.host.run import Run
 
@@ -37,9 +40,12 @@ class EndpointResource(Resource):
         host_port: int,
         explicit_start: bool,
     ) -> None:
-        from cove.host.endpoint import check_endpoint
+        from cove.host.endpoint.target import checked_name, checked_port, checked_scheme
 
-        check_endpoint(name, service=service, port=port, namespace=namespace, scheme=scheme)
+        checked_name(f"the service of endpoint {name}", service)
+        checked_name(f"the namespace of endpoint {name}", namespace)
+        port = checked_port(port)
+        scheme = checked_scheme(scheme)
         if not 0 <= host_port <= 65535:
             raise AppError(f"host_port {host_port} of {name}: ports are 1–65535, 0 any free one")
         self.service, self.port, self.namespace = service, port, namespace
@@ -53,4 +59,49 @@ class EndpointResource(Resource):
 
     async def run(self, run: Run) -> int | None:
         """Forward until cancelled; see Resource.run."""
-        raise NotImplementedError
+        from cove.host.endpoint import Forwarder
+
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def changed(status: ForwardStatus) -> None:
+            if status.phase == "ready":
+                facts = {"pod": status.pod, "targetPort": str(status.target_port)}
+                await run.running(url=status.url, properties=facts)
+            elif status.phase == "failed":
+                if not failed.done():
+                    failed.set_exception(ResourceError(status.reason))
+            elif run.was_running:
+                await run.unhealthy(status.reason)
+            else:
+                await run.starting(status.reason)
+
+        forwarder = Forwarder(
+            run.cluster.client,
+            self.service,
+            self.port,
+            namespace=self.namespace,
+            name=self.name,
+            local_port=self.host_port,
+            hosts=await self._hosts(run),
+            scheme=self.scheme,
+            on_change=changed,
+            clock=run.clock,
+        )
+        async with forwarder:
+            run.provide(
+                UrlReference(self.name, lambda: forwarder.url, lambda: forwarder.container_url)
+            )
+            await failed
+        return None
+
+    async def _hosts(self, run: Run) -> list[str]:
+        """Loopback, and where containers look for this machine if one of them refers to it."""
+        hosts = ["127.0.0.1"]
+        if any(
+            resource.kind == "container" and self.name in getattr(resource, "references", ())
+            for resource in self.app.resources.values()
+        ):
+            gateway = await run.host.engines.gateway()
+            if gateway is not None:
+                hosts.append(gateway)
+        return hosts

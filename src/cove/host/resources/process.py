@@ -24,8 +24,8 @@ __all__ = ["ProcessResource", "Referrer", "Restart", "watch_health"]
 
 Restart = Literal["never", "on-failure", "always"]
 
-# Seconds between checks until the first that is well, and from then on.
-EAGER, CALM = 0.1, 5.0
+# Seconds between checks: until the first that is well, from then on, and in trouble.
+EAGER, CALM, WORRIED = 0.1, 5.0, 1.0
 # How many checks in a row have to fail before who was well is Unhealthy.
 PATIENCE = 3
 # Seconds before the first restart, doubled each time, and at most.
@@ -207,7 +207,7 @@ async def watch_health(run: Run, check: Check, url: str, within: float | None) -
                 told = reason
                 if limit is not None and run.clock.monotonic() >= limit:
                     raise ResourceError(f"it was not healthy within {within:g} s: {reason}")
-        await run.clock.sleep(CALM if well and not failed else EAGER if not well else 1.0)
+        await run.clock.sleep(EAGER if not well else WORRIED if failed else CALM)
 
 
 def _how(code: int) -> str:
