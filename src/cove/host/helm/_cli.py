@@ -66,18 +66,15 @@ class CommandHelm:
         # Made by mkdtemp for this user alone, and the file in it likewise.
         with tempfile.TemporaryDirectory(prefix="cove-helm-") as folder:
             values = write_values(Path(folder), order)
-            ended = await _program.run(
-                [
-                    str(self.helm),
-                    *arguments(
-                        order,
-                        kubeconfig=str(order.kubeconfig),
-                        chart=order.chart,
-                        values=str(values),
-                    ),
-                ],
-                environment=environment(os.environ),
+            told = arguments(
+                order, kubeconfig=str(order.kubeconfig), chart=order.chart, values=str(values)
             )
+            try:
+                ended = await _program.run(
+                    [str(self.helm), *told], environment=environment(os.environ)
+                )
+            except _program.ProgramError as e:
+                raise RefusedError(str(e)) from e
         if ended.code != 0:
             raise RefusedError(reason(ended.err, ended.code))
 

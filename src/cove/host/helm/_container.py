@@ -10,6 +10,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,8 @@ def container(
             ],
             "NetworkMode": network or "default",
             "ExtraHosts": list(extra_hosts),
+            # Hands signals on: the first process of a container is deaf to them otherwise.
+            "Init": True,
         },
     }
 
@@ -127,6 +130,8 @@ class ContainerHelm:
             await self._engine.pull(self._image)
 
     async def _run(self, name: str, config: Mapping[str, Any]) -> tuple[int, str]:
+        from cove.node.docker.connection import DockerError, EngineDownError
+
         try:
             id = await self._engine.create(name, config)
             await self._engine.start(id)
@@ -134,9 +139,11 @@ class ContainerHelm:
             try:
                 code = int((await waiting.wait())["StatusCode"])
             except asyncio.CancelledError:
-                await self._engine.kill(id, "SIGTERM")
-                async with asyncio.timeout(GRACE):
-                    await waiting.wait()
+                # Helm notes the release as failed, if it is given the time.
+                with suppress(TimeoutError, DockerError, EngineDownError):
+                    async with asyncio.timeout(GRACE):
+                        await self._engine.kill(id, "SIGTERM")
+                        await waiting.wait()
                 raise
             return code, await self._said(id)
         finally:

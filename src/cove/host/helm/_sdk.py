@@ -38,12 +38,16 @@ class SdkHelm:
             "wait": order.wait,
             "create_namespace": order.create_namespace,
         }
-        ended = await _program.run(
-            # -P: the folder of the script holds modules of ours, not of the SDK.
-            [sys.executable, "-P", str(CHILD)],
-            stdin=json.dumps(said).encode(),
-            environment={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
+        places = os.pathsep.join(filter(None, sys.path))
+        try:
+            ended = await _program.run(
+                # -P: the folder of the script holds modules of ours, not of the SDK.
+                [sys.executable, "-P", str(CHILD)],
+                stdin=json.dumps(said).encode(),
+                environment={**os.environ, "PYTHONPATH": places},
+            )
+        except _program.ProgramError as e:
+            raise RefusedError(str(e)) from e
         if ended.code == 0:
             return
         try:
