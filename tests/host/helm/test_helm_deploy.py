@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import charts
+import helm_charts
 import pytest
+from helm_charts import VALUES, same
 from hypothesis import HealthCheck, given, settings
-from test_helm_values import VALUES, same
 
 from cove.client import Client, Connection
 from cove.engines.embedded import EmbeddedCluster
@@ -47,12 +47,12 @@ spec:
       restartPolicy: Never
       containers: [{name: migrate, image: busybox}]
 """
-UNSCHEDULABLE = charts.WEB.replace("    spec: {", "    spec: {nodeSelector: {disk: glass}, ")
+UNSCHEDULABLE = helm_charts.WEB.replace("    spec: {", "    spec: {nodeSelector: {disk: glass}, ")
 
 
 @pytest.fixture
 def chart(tmp_path: Path) -> Path:
-    return charts.write(tmp_path / "shop")
+    return helm_charts.write(tmp_path / "shop")
 
 
 async def put(cluster: EmbeddedCluster, release: Release, **options: Any) -> Deployed:
@@ -110,7 +110,7 @@ async def test_files_may_appear_after_the_declaration(
     cluster: EmbeddedCluster, tmp_path: Path
 ) -> None:
     release = Release("web", tmp_path / "shop", values_files=[tmp_path / "dev.yaml"])
-    charts.write(tmp_path / "shop")
+    helm_charts.write(tmp_path / "shop")
     (tmp_path / "dev.yaml").write_text("replicas: 2\n")
 
     await put(cluster, release)
@@ -120,7 +120,7 @@ async def test_files_may_appear_after_the_declaration(
 
 
 async def test_hooks_run_before(cluster: EmbeddedCluster, tmp_path: Path) -> None:
-    chart = charts.write(tmp_path / "shop", web=charts.WEB, migrate=HOOK)
+    chart = helm_charts.write(tmp_path / "shop", web=helm_charts.WEB, migrate=HOOK)
     lines: list[str] = []
 
     await put(cluster, Release("web", chart), lines=lines)
@@ -131,7 +131,7 @@ async def test_hooks_run_before(cluster: EmbeddedCluster, tmp_path: Path) -> Non
 
 
 async def test_a_hook_that_fails_is_told(cluster: EmbeddedCluster, tmp_path: Path) -> None:
-    chart = charts.write(tmp_path / "shop", web=charts.WEB, migrate=HOOK)
+    chart = helm_charts.write(tmp_path / "shop", web=helm_charts.WEB, migrate=HOOK)
 
     with pytest.raises(HelmError) as error:
         await put(cluster, Release("web", chart, values={"code": 3}))
@@ -144,7 +144,7 @@ async def test_a_hook_that_fails_is_told(cluster: EmbeddedCluster, tmp_path: Pat
 
 async def test_a_release_that_fails_shows_why(cluster: EmbeddedCluster, tmp_path: Path) -> None:
     """Helm's reason, then the events of what is not ready; and what was waited for, before."""
-    chart = charts.write(tmp_path / "shop", web=UNSCHEDULABLE)
+    chart = helm_charts.write(tmp_path / "shop", web=UNSCHEDULABLE)
     lines: list[str] = []
 
     with pytest.raises(HelmError) as error:
@@ -198,6 +198,7 @@ async def test_a_release_that_a_crash_left_pending_is_recovered(
         "timeout": 600,
         "wait": True,
         "create_namespace": True,
+        "plain_http": False,
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", str(_sdk.CHILD), stdin=asyncio.subprocess.PIPE
@@ -347,7 +348,7 @@ async def test_a_key_or_value_means_exactly_itself(
     cluster: EmbeddedCluster, tmp_path: Path
 ) -> None:
     """In Helm's records and in templates, for any nested mapping."""
-    chart = charts.write(tmp_path / "shop", values=VALUES_MAP)
+    chart = helm_charts.write(tmp_path / "shop", values=VALUES_MAP)
     nasty = {
         "a.b,c.d=evil": "x,y={z}",
         "back\\slash": "\"quoted\" 'twice'",
@@ -367,7 +368,7 @@ async def test_a_key_or_value_means_exactly_itself(
 
 
 async def test_any_values_are_given_back_by_helm(cluster: EmbeddedCluster, tmp_path: Path) -> None:
-    chart = charts.write(tmp_path / "shop", nothing="# nothing\n")
+    chart = helm_charts.write(tmp_path / "shop", nothing="# nothing\n")
     import helm_python
 
     config = helm_python.Config(kubeconfig_path=cluster.kubeconfig_path, namespace="default")
@@ -388,6 +389,7 @@ async def test_any_values_are_given_back_by_helm(cluster: EmbeddedCluster, tmp_p
             "timeout": 60,
             "wait": False,
             "create_namespace": False,
+            "plain_http": False,
         }
         perform(json.loads(json.dumps(order)), None)
         assert same(config.get_values("web") or {}, values)

@@ -18,7 +18,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import charts
+import helm_charts
 import pytest
 
 from cove.engines.embedded import EmbeddedCluster
@@ -72,7 +72,7 @@ def order(**changes: Any) -> Order:
 
 @pytest.fixture
 def chart(tmp_path: Path) -> Path:
-    return charts.write(tmp_path / "shop")
+    return helm_charts.write(tmp_path / "shop")
 
 
 @pytest.fixture

@@ -6,34 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helm_charts import VALUES, same
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cove.host import _yaml
 from cove.host.errors import AppError
 from cove.host.helm import HelmError, Release, export
 from cove.host.helm.values import ValuesError, assign, exact, merge, merged, parse_path
-
-NASTY = st.text(
-    st.sampled_from(",{}[]\\.\"'=:#&*!|>%@`~-?\n\t\r \x00\x7f\x85\u2028\ufeff😀é01eEyYnN")
-)
-TEXTS = st.one_of(NASTY, st.text(), st.sampled_from(["1", "1e3", "0x1F", "yes", "n", "null", ""]))
-SCALARS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(2**53), 2**53),
-    st.floats(allow_nan=False, allow_infinity=False),
-    TEXTS,
-)
-VALUES = st.dictionaries(
-    TEXTS,
-    st.recursive(
-        SCALARS,
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
-        max_leaves=12,
-    ),
-    max_size=6,
-)
 
 
 def test_mappings_are_merged_deep_and_everything_else_is_replaced() -> None:
@@ -209,15 +188,3 @@ def test_values_files_are_read_as_helm_reads_them(tmp_path: Path) -> None:
     file.write_text(text)
 
     assert merged([file], {}, {}) == helm_python.values_from_yaml(text)
-
-
-def same(one: Any, other: Any) -> bool:
-    """Equal, and of one type but for numbers, of which Helm has one kind."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    numbers = (int, float)
-    if isinstance(one, bool) or isinstance(other, bool) or not isinstance(one, numbers):
-        return type(one) is type(other) and bool(one == other)
-    return isinstance(other, numbers) and float(one) == float(other)

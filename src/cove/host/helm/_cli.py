@@ -38,6 +38,8 @@ def arguments(order: Order, *, kubeconfig: str, chart: str, values: str) -> list
         options.append(f"--repo={order.repo}")
     if order.version is not None:
         options.append(f"--version={order.version}")
+    if order.plain_http:
+        options.append("--plain-http")
     return ["upgrade", *common, *options, "--", order.name, chart]
 
 

@@ -67,6 +67,7 @@ async def deploy(
             timeout=release.timeout,
             wait=release.wait,
             create_namespace=release.create_namespace,
+            plain_http=release.plain_http,
         )
 
     if before is not None and before.status in ("uninstalled", "uninstalling"):

@@ -38,6 +38,7 @@ class Order:
     timeout: float = 600.0
     wait: bool = True
     create_namespace: bool = True
+    plain_http: bool = False
 
     @property
     def local(self) -> Path | None:

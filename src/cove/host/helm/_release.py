@@ -35,7 +35,7 @@ class Release:
     chart's default away.  The keys of ``values`` are keys, whatever is in them; those of
     ``set`` are paths (``a.b``, ``a[0].b``, ``a\\.b`` for a dot, see
     :func:`cove.host.helm.values.parse_path`).  Files and charts are looked at when the
-    release starts.  ``timeout`` in seconds, of Helm's own waiting (``wait``) and of each hook.
+    release starts.  ``plain_http`` talks to a registry without TLS.  ``timeout`` in seconds, of Helm's own waiting (``wait``) and of each hook.
 
     Raises AppError for what is wrong whatever the files say.
     """
@@ -51,6 +51,7 @@ class Release:
     timeout: float = 600.0
     wait: bool = True
     create_namespace: bool = True
+    plain_http: bool = False
 
     def __post_init__(self) -> None:
         told = f'release "{self.name}"'

@@ -37,6 +37,7 @@ class SdkHelm:
             "timeout": order.timeout,
             "wait": order.wait,
             "create_namespace": order.create_namespace,
+            "plain_http": order.plain_http,
         }
         places = os.pathsep.join(filter(None, sys.path))
         try:

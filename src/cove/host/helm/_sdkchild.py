@@ -40,6 +40,7 @@ def perform(order: dict[str, Any], context: Any) -> None:
             "wait": "watcher" if order["wait"] else "hookOnly",
             "chart_repo_url": order["repo"],
             "chart_version": order["version"],
+            "plain_http": order["plain_http"],
         }
         if order["action"] == "install":
             config.install(
