@@ -166,3 +166,21 @@ async def test_documents_are_exported_as_they_are(tmp_path: Path) -> None:
 
     assert [obj["metadata"]["name"] for obj in found] == ["a", "b"]
     assert found[0]["data"] == {"when": "2020-01-01", "true": "yes"}
+
+
+async def test_kustomize_alone_will_do(tmp_path: Path) -> None:
+    """A stand-in for the kustomize binary: it shows how it was called, and where."""
+    kustomize = tmp_path / "kustomize"
+    kustomize.write_text(
+        "#!/bin/sh\n"
+        "printf 'apiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: %s}\\n"
+        'data: {where: %s}\\n\' "$1" "$(pwd)"\n'
+    )
+    kustomize.chmod(0o755)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "kustomization.yaml").write_text("resources: []\n")
+
+    source = await read(tmp_path / "app", kubectl=kustomize)
+
+    (document,) = source.documents
+    assert (document.name, document.obj["data"]) == ("build", {"where": str(tmp_path / "app")})
