@@ -278,11 +278,7 @@ def status(
     As data: the clusters, or the resources of the one application that --app names.
     """
     if application is not None:
-        resources = _apps.statuses(application)
-        if output is not Format.table:
-            emit(resources, output)
-        else:
-            table(_apps.COLUMNS, resources)
+        _apps.show(_apps.statuses(application), output)
         return
     folders = [existing(name)] if name else clusters()
     rows = [_describe(folder) for folder in folders]
@@ -294,7 +290,7 @@ def status(
             table(("name", "state", "server", "nodes", "pods", "pid"), rows)
         if resources:
             note("")
-            table(_apps.COLUMNS, resources)
+            _apps.show(resources, output)
         if not rows and not resources:
             note("no cluster: start one with `cove up`")
     if name and rows[0]["state"] != "running":

@@ -15,7 +15,7 @@ from cove.cli._output import Format, emit, note, table
 if TYPE_CHECKING:
     from cove.host.states import Status
 
-__all__ = ["COLUMNS", "AppName", "down", "register", "statuses", "up"]
+__all__ = ["AppName", "down", "register", "show", "statuses", "up"]
 
 COLUMNS = ("app", "name", "kind", "state", "url", "reason")
 
@@ -44,7 +44,7 @@ def up(
         from cove.host.background import start
 
         folder = start(app, declared, engine=engine, container_engine=container_engine, say=note)
-        _show(declared.name, _statuses(declared.name), output)
+        show(_rows(declared.name, _statuses(declared.name)), output)
         note(f"log: {folder.path / 'app.log'}")
         return 0
     import asyncio
@@ -74,16 +74,16 @@ def _statuses(app: str | None) -> list[Status]:
     return _run(ask())
 
 
-def _row(app: str, status: Status) -> dict[str, Any]:
-    return {"app": app, **status.to_dict()}
+def _rows(app: str, found: list[Status]) -> list[dict[str, Any]]:
+    return [{"app": app, **status.to_dict()} for status in found]
 
 
-def _show(app: str, found: list[Status], output: Format) -> None:
-    rows = [_row(app, status) for status in found]
+def show(rows: list[dict[str, Any]], output: Format) -> None:
+    """Print resources; a table has the first line of each reason."""
     if output is not Format.table:
         emit(rows, output)
     else:
-        table(COLUMNS, rows)
+        table(COLUMNS, [{**row, "reason": row["reason"].partition("\n")[0]} for row in rows])
 
 
 def statuses(app: str | None) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ def statuses(app: str | None) -> list[dict[str, Any]]:
     rows = []
     for name in names:
         try:
-            rows += [_row(name, status) for status in _statuses(name)]
+            rows += _rows(name, _statuses(name))
         except NotRunningError:
             if app is not None:
                 raise

@@ -44,8 +44,10 @@ class WaitTimeoutError(ResourceError):
 
 
 def explain(chain: Iterable[Status]) -> str:
-    """A chain of statuses as one sentence."""
-    return " ← ".join(str(status) for status in chain)
+    """A chain of statuses as one sentence; why those in between failed is what follows."""
+    return " ← ".join(
+        f"{status.name} is {status.state}" if status.because_of else str(status) for status in chain
+    )
 
 
 class Board:

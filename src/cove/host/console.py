@@ -118,6 +118,8 @@ class Console:
         if self._states.get(status.name) is status.state:
             return
         self._states[status.name] = status.state
+        if status.state is State.NOT_STARTED and not status.reason:
+            return
         said = self._paint(str(status.state), _STATE_COLOURS.get(status.state, 90))
         # Why something failed by itself has just been a line of its own.
         silent = status.failed and not status.because_of and status.reason != STOPPED

@@ -142,11 +142,16 @@ class Host:
 
         Raises as :meth:`wait`, for the first that does not.
         """
+        names = [
+            name
+            for name, resource in self.app.resources.items()
+            if not resource.explicit and not self._on_demand(name)
+        ]
         limit = None if timeout is None else self.clock.monotonic() + timeout
-        for name, resource in self.app.resources.items():
-            if not resource.explicit and not self._on_demand(name):
-                left = None if limit is None else max(limit - self.clock.monotonic(), 0.0)
-                await self.wait(name, timeout=left)
+        # One that was well may fail while another is waited for: all have to be at once.
+        while missing := [name for name in names if not self.board[name].healthy]:
+            left = None if limit is None else max(limit - self.clock.monotonic(), 0.0)
+            await self.wait(missing[-1], timeout=left)
 
     def _on_demand(self, name: str) -> bool:
         """Whether something that a resource needs is started on demand only."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from cove.host.manifests import _kustomize as kustomize
@@ -18,7 +18,7 @@ DEBOUNCE = 200
 Seen = dict[Path, tuple[int, int, int]]
 
 
-async def changes(source: str | os.PathLike[str]) -> AsyncIterator[None]:
+async def changes(source: str | os.PathLike[str]) -> AsyncGenerator[None, None]:
     """Yield whenever what a source is read from has changed, once for a burst of changes.
 
     What appears later counts, the source itself included; what disappears does, too.

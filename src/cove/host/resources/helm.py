@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cove.host.errors import AppError, ResourceError
+from cove.host.errors import AppError
 from cove.host.resource import Resource
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class HelmResource(Resource):
         self.release = replace(
             self.release,
             chart=os.fspath(chart) if chart_path is None else app.path(chart_path),
-            values_files=[app.path(file) for file in self.release.values_files],
+            values_files=[app.path(os.fspath(file)) for file in self.release.values_files],
         )
         self._cluster = cluster
         super().__init__(app, name, parent=cluster, explicit_start=explicit_start)
@@ -128,10 +128,7 @@ class HelmResource(Resource):
         cluster = run.cluster
         networks = cluster.container_networks
         image = self._cluster.options.images.get("helm")
-        try:
-            folder = await cluster.container_kubeconfig(network)
-        except ResourceError:
-            raise
+        folder = await cluster.container_kubeconfig(network)
         return ContainerHelm(
             engine,
             kubeconfig_folder=folder,
