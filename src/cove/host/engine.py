@@ -11,7 +11,6 @@ import os
 from contextlib import AsyncExitStack
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
 from cove.host.errors import ResourceError
 
@@ -113,32 +112,16 @@ class Engines:
         """Whether containers of the application outlive it, and so does their network."""
         return any(getattr(r, "persistent", False) for r in self._host.app.resources.values())
 
-    async def gateway(self) -> str | None:
-        """The address that ``host.docker.internal`` has in containers; None if any will do.
+    async def gateway(self) -> str:
+        """The address of this machine that ``host.docker.internal`` leads to in containers.
 
-        Where the engine runs in a virtual machine of its own (Docker Desktop), that name
-        leads to what listens on this machine's loopback.
+        Raises ResourceError where they cannot reach this machine.
         """
+        from cove.engines.door import door_host
+        from cove.node.docker import EngineError
+
         engine = await self.get()
-        if "desktop" in str(engine.info.get("OperatingSystem", "")).lower():
-            return None
-        for network in await engine.networks():
-            if network.get("Name") in ("bridge", "podman"):
-                for config in (network.get("IPAM") or {}).get("Config") or ():
-                    if config.get("Gateway"):
-                        return str(config["Gateway"])
-                    if config.get("Subnet"):
-                        from ipaddress import ip_network
-
-                        return str(next(ip_network(config["Subnet"]).hosts()))
-        raise ResourceError(
-            f"{engine.address} has no default network (bridge): containers cannot reach this machine"
-        )
-
-    async def seen_from_containers(self, url: str) -> str:
-        """A URL on this machine as containers have to say it."""
-        parts = urlsplit(url)
-        if parts.hostname not in ("localhost", "127.0.0.1", "0.0.0.0"):
-            return url
-        port = f":{parts.port}" if parts.port else ""
-        return parts._replace(netloc=f"{HOST}{port}").geturl()
+        try:
+            return await door_host(engine.address)
+        except EngineError as e:
+            raise ResourceError(str(e)) from e

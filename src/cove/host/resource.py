@@ -96,6 +96,17 @@ class Resource(ABC):
         return [Edge(self.name, target, need) for target, need in self._needs]
 
     @property
+    def references(self) -> list[str]:
+        """The names of what it refers to, in the order of declaration."""
+        return [target for target, need in self._needs if need is Need.REFERENCE]
+
+    @property
+    def for_containers(self) -> bool:
+        """Whether a container refers to it, and so has to reach it."""
+        others = self.app.resources.values()
+        return any(o.kind == "container" and self.name in o.references for o in others)
+
+    @property
     def properties(self) -> Mapping[str, str]:
         """What is known of it before it runs, for people."""
         return {}

@@ -97,11 +97,6 @@ class EndpointResource(Resource):
     async def _hosts(self, run: Run) -> list[str]:
         """Loopback, and where containers look for this machine if one of them refers to it."""
         hosts = ["127.0.0.1"]
-        if any(
-            resource.kind == "container" and self.name in getattr(resource, "references", ())
-            for resource in self.app.resources.values()
-        ):
-            gateway = await run.host.engines.gateway()
-            if gateway is not None:
-                hosts.append(gateway)
-        return hosts
+        if self.for_containers:
+            hosts.append(await run.host.engines.gateway())
+        return list(dict.fromkeys(hosts))

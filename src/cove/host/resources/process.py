@@ -6,9 +6,12 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args
+from urllib.parse import urlsplit
 
+from cove.host.engine import HOST
 from cove.host.errors import AppError, ResourceError
 from cove.host.graph import Need
 from cove.host.health import Check, checked
@@ -43,11 +46,6 @@ class Referrer(Resource):
         answer, say :meth:`wait_for`.
         """
         return self._need(others, Need.REFERENCE)
-
-    @property
-    def references(self) -> list[str]:
-        """The names of what it refers to, in the order of declaration."""
-        return [target for target, need in self._needs if need is Need.REFERENCE]
 
 
 class ProcessResource(Referrer):
@@ -115,9 +113,25 @@ class ProcessResource(Referrer):
         if port == 0:
             port = _free_port()
         url = self.own_url or (f"http://localhost:{port}" if port is not None else "")
-        if url:
-            inside = await run.host.engines.seen_from_containers(url)
-            run.provide(UrlReference(self.name, lambda: url, lambda: inside))
+        async with AsyncExitStack() as stack:
+            if url:
+                inside = await self._for_containers(run, url, stack)
+                run.provide(UrlReference(self.name, lambda: url, lambda: inside))
+            return await self._again_and_again(run, url, port)
+
+    async def _for_containers(self, run: Run, url: str, stack: AsyncExitStack) -> str:
+        """Its URL as containers say it; one on loopback is carried to where they reach it."""
+        parts = urlsplit(url)
+        if not self.for_containers or parts.hostname not in ("localhost", "127.0.0.1"):
+            return url
+        from cove.engines.door import Relay
+
+        target = ("127.0.0.1", parts.port or (443 if parts.scheme == "https" else 80))
+        relay = Relay(await run.host.engines.gateway(), target)
+        port = (await stack.enter_async_context(relay)).port
+        return parts._replace(netloc=f"{HOST}:{port}").geturl()
+
+    async def _again_and_again(self, run: Run, url: str, port: int | None) -> int:
         check = checked(self.name, self.health, url)
         delay = BACKOFF
         while True:
