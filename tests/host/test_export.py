@@ -34,7 +34,9 @@ ELSEWHERE = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: far, namespace: k
 
 
 def full(app: App) -> App:
-    (app.root / "web.yaml").write_text("---".join([CRD, SHOP, deployment(), service(), ELSEWHERE]))
+    (app.root / "web.yaml").write_text(
+        "\n---\n".join([CRD, SHOP, deployment(), service(), ELSEWHERE])
+    )
     (app.root / "dev.yaml").write_text("text: from a file\nmore: [1, 2]\n")
     k8s = app.cluster("k8s")
     web = k8s.manifests("web", "web.yaml")

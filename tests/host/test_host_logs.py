@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from cove.host.states import State, Status
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> LogBook:
-    return LogBook(tmp_path, ManualClock())
+def book(tmp_path: Path) -> Iterator[LogBook]:
+    made = LogBook(tmp_path, ManualClock())
+    yield made
+    made.close()
 
 
 def test_files_hold_what_was_said_with_its_time(book: LogBook, tmp_path: Path) -> None:
