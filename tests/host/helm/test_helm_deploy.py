@@ -6,8 +6,9 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import helm_charts
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 
 from cove.client import Client, Connection
 from cove.engines.embedded import EmbeddedCluster
-from cove.host.helm import Deployed, HelmError, Release, _sdk, deploy, status, uninstall
+from cove.host.helm import Deployed, HelmError, Order, Release, _sdk, deploy, status, uninstall
 from cove.host.helm._sdkchild import perform
 from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
@@ -186,25 +187,19 @@ async def test_a_release_that_a_crash_left_pending_is_recovered(
     if deployed_before:
         await put(cluster, Release("web", chart))
     action = "upgrade" if deployed_before else "install"
-    order = {
-        "action": action,
-        "name": "web",
-        "namespace": "default",
-        "kubeconfig": str(cluster.kubeconfig_path),
-        "chart": str(chart),
-        "repo": None,
-        "version": None,
-        "values": {"simulate": "ready=never"},
-        "timeout": 600,
-        "wait": True,
-        "create_namespace": True,
-        "plain_http": False,
-    }
+    order = Order(
+        action="upgrade" if deployed_before else "install",
+        name="web",
+        namespace="default",
+        kubeconfig=cluster.kubeconfig_path,
+        chart=str(chart),
+        values={"simulate": "ready=never"},
+    )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", str(_sdk.CHILD), stdin=asyncio.subprocess.PIPE
     )
     assert process.stdin is not None
-    process.stdin.write(json.dumps(order).encode())
+    process.stdin.write(json.dumps(_sdk.document(order, "")).encode())
     process.stdin.close()
     await until_pending(cluster, f"pending-{action}")
     process.kill()
@@ -372,26 +367,21 @@ async def test_any_values_are_given_back_by_helm(cluster: EmbeddedCluster, tmp_p
     import helm_python
 
     config = helm_python.Config(kubeconfig_path=cluster.kubeconfig_path, namespace="default")
-    actions = iter(["install"])
+    actions: Iterator[Literal["install"]] = iter(["install"])
 
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(VALUES)
     def check(values: dict[str, Any]) -> None:
-        order = {
-            "action": next(actions, "upgrade"),
-            "name": "web",
-            "namespace": "default",
-            "kubeconfig": str(cluster.kubeconfig_path),
-            "chart": str(chart),
-            "repo": None,
-            "version": None,
-            "values": values,
-            "timeout": 60,
-            "wait": False,
-            "create_namespace": False,
-            "plain_http": False,
-        }
-        perform(json.loads(json.dumps(order)), None)
+        order = Order(
+            action=next(actions, "upgrade"),
+            name="web",
+            namespace="default",
+            kubeconfig=cluster.kubeconfig_path,
+            chart=str(chart),
+            values=values,
+            wait=False,
+        )
+        perform(json.loads(json.dumps(_sdk.document(order, ""))), None)
         assert same(config.get_values("web") or {}, values)
 
     with config:

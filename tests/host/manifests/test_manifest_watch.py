@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -127,8 +126,8 @@ async def test_a_base_that_is_named_later_is_watched(root: Path) -> None:
 
 async def test_leaving_stops_watching(root: Path) -> None:
     before = asyncio.all_tasks()
-    told = cast(AsyncGenerator[None], changes(root / "all"))
-    waiting = asyncio.create_task(anext(told))  # type: ignore[arg-type]
+    told = changes(root / "all")
+    waiting = asyncio.create_task(anext(told))
     await begun()
 
     waiting.cancel()
@@ -139,8 +138,8 @@ async def test_leaving_stops_watching(root: Path) -> None:
     assert asyncio.all_tasks() == before
 
 
-def watching(source: Path) -> aclosing[AsyncGenerator[None]]:
-    return aclosing(cast(AsyncGenerator[None], changes(source)))
+def watching(source: Path) -> aclosing[AsyncGenerator[None, None]]:
+    return aclosing(changes(source))
 
 
 async def begun() -> None:

@@ -41,12 +41,12 @@ class Release:
     """
 
     name: str
-    chart: str | os.PathLike[str]
+    chart: str | Path
     namespace: str = "default"
     version: str | None = None
     repo: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    values_files: Sequence[str | os.PathLike[str]] = ()
+    values_files: Sequence[str | Path] = ()
     set: Mapping[str, Any] = field(default_factory=dict, hash=False)
     timeout: float = 600.0
     wait: bool = True
@@ -73,7 +73,7 @@ class Release:
             raise AppError(f"{told}: the version is blank: leave it out for the latest")
         if self.timeout <= 0:
             raise AppError(f"{told}: timeout is {self.timeout}: it is seconds, above 0")
-        if isinstance(self.values_files, (str, os.PathLike)):
+        if isinstance(self.values_files, (str, Path)):
             raise AppError(f"{told}: values_files is a list of paths, not one")
         object.__setattr__(self, "values_files", tuple(self.values_files))
         try:

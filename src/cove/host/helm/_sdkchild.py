@@ -1,11 +1,12 @@
 """The process that Helm's SDK runs in: an order on standard input, a result on standard output.
 
 It imports nothing of cove.  SIGTERM cancels the operation, which Helm then notes as
-failed; what does not heed that within moments is left behind with the process.
+failed.  Fetching a chart cannot be cancelled, and leaves nothing to note: the process ends.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import os
@@ -14,12 +15,29 @@ import sys
 import threading
 from typing import Any
 
-# Seconds that Helm has to note a release as failed.
-GRACE = 2.0
+# Seconds that Helm has to note a release as failed; less than it is given to end at all.
+GRACE = 4.0
+
+
+def fetch(order: dict[str, Any]) -> dict[str, Any]:
+    """The order with a chart that is here, fetched into its folder if it was not."""
+    import helm_python
+
+    if order["local"]:
+        return order
+    helm_python.pull(
+        order["chart"],
+        destination=order["folder"],
+        version=order["version"],
+        repo_url=order["repo"],
+        plain_http=order["plain_http"],
+    )
+    (chart,) = glob.glob(os.path.join(glob.escape(order["folder"]), "*.tgz"))
+    return {**order, "chart": chart}
 
 
 def perform(order: dict[str, Any], context: Any) -> None:
-    """Do it, blocking."""
+    """Do it with a chart that is here, blocking."""
     import helm_python
 
     timeout = max(1, math.ceil(order["timeout"]))
@@ -38,9 +56,6 @@ def perform(order: dict[str, Any], context: Any) -> None:
             "namespace": order["namespace"],
             "timeout": timeout,
             "wait": "watcher" if order["wait"] else "hookOnly",
-            "chart_repo_url": order["repo"],
-            "chart_version": order["version"],
-            "plain_http": order["plain_http"],
         }
         if order["action"] == "install":
             config.install(
@@ -61,6 +76,7 @@ def main() -> None:
     """One order, then the end of the process, whatever threads are left."""
     result: dict[str, str] = {"error": "cancelled"}
     stopping = threading.Event()
+    fetched = threading.Event()
     ended = threading.Event()
     # Before the library is loaded: who is asked to end while it loads, ends.
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
@@ -76,8 +92,11 @@ def main() -> None:
 
     def work() -> None:
         try:
-            perform(order, context)
-            result.pop("error")
+            here = fetch(order)
+            fetched.set()
+            if not stopping.is_set():
+                perform(here, context)
+                result.pop("error")
         except Exception as e:
             result["error"] = str(e) or type(e).__name__
         finally:
@@ -86,7 +105,7 @@ def main() -> None:
 
     threading.Thread(target=work, daemon=True).start()
     stopping.wait()
-    if not ended.is_set():
+    if fetched.is_set() and not ended.is_set():
         context.cancel()
         ended.wait(GRACE)
     sys.stdout.write(json.dumps(result))
