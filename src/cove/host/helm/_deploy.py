@@ -237,12 +237,12 @@ def _advice(release: Release, reason: str) -> str:
     if release.local is not None:
         return ""
     where = release.repo or chart
+    version = f" in version {release.version}" if release.version else ""
     if "no chart version found" in reason or "improper constraint" in reason:
-        return f"{chart} has no version {release.version or ''} in {where}: choose another"
-    if "not found in" in reason or "not found" in reason:
-        return f"look whether {where} has the chart {chart}" + (
-            f" in version {release.version}" if release.version else ""
-        )
+        return f"{chart} is not there{version}: choose another"
+    if "not found" in reason:
+        place = f"{where} has the chart {chart}" if release.repo else f"{chart} is there"
+        return f"look whether {place}{version}"
     if "cannot be reached" in reason or "dial tcp" in reason or "no such host" in reason:
         return f"{where} does not answer: look whether the address is right and you are online"
     return ""
