@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.deployments import deployments
+from bench.forward import forward
 from bench.load import Result, Target, run
 from bench.pods import engine_of_this_machine, pods
 from bench.watchers import fan_out
@@ -307,11 +308,30 @@ async def containers() -> None:
         os.environ["COVE_CONTAINER_ENGINE"] = "none"
 
 
+async def forwarding() -> None:
+    """Endpoints beside kubectl port-forward, where this machine has an engine."""
+    missing = engine_of_this_machine()
+    if missing:
+        print(f"\nendpoints were not measured: {missing}")
+        return
+    print("\nendpoints and kubectl port-forward, one pod in Docker, in turn")
+    os.environ["COVE_CONTAINER_ENGINE"] = "docker"
+    kubeconfig, _ = started("bench")
+    try:
+        await forward(str(kubeconfig))
+    finally:
+        cove("reset", "--yes", "--name", "bench")
+        os.environ["COVE_CONTAINER_ENGINE"] = "none"
+
+
 async def main(arguments: argparse.Namespace) -> None:
     # What is measured first is the server: nothing runs on its nodes.
     os.environ["COVE_CONTAINER_ENGINE"] = "none"
     if arguments.only_pods:
         await containers()
+        return
+    if arguments.only_forward:
+        await forwarding()
         return
     floor = await floor_rate(arguments.requests * 3)
     print("\ncove, embedded, in memory, no nodes")
@@ -342,6 +362,7 @@ async def main(arguments: argparse.Namespace) -> None:
     start_times(5)
     await fork_time()
     await containers()
+    await forwarding()
     if arguments.beside:
         print(f"\nbeside: {arguments.beside}")
         await measure(Target.of_kubeconfig(Path(arguments.beside)), floor, arguments.requests)
@@ -351,6 +372,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--beside", metavar="KUBECONFIG", help="measure this server as well")
     parser.add_argument("--only-pods", action="store_true", help="only pods that run")
+    parser.add_argument("--only-forward", action="store_true", help="only endpoints")
     parser.add_argument("--requests", type=int, default=3000, help="per operation")
     return parser.parse_args()
 

@@ -17,7 +17,7 @@ from cove.kube.gvk import GVR
 from cove.node.docker import EngineError, find_engine
 from cove.node.docker.connection import Engine
 
-__all__ = ["engine_of_this_machine", "pods"]
+__all__ = ["cpu", "engine_of_this_machine", "make_image", "pods"]
 
 PODS = GVR("", "v1", "pods")
 IMAGE = "cove.dev/bench:1"
@@ -35,11 +35,12 @@ def engine_of_this_machine() -> str:
     return "" if BUSYBOX.exists() else "busybox-static is not installed"
 
 
-async def _image(engine: Engine) -> None:
+async def make_image(engine: Engine) -> None:
+    """The image of the pods that are measured, from this machine alone."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         tar.add(BUSYBOX, "bin/busybox")
-        for applet in ("sh", "sleep", "nc", "head", "true"):
+        for applet in ("sh", "sleep", "nc", "head", "true", "mkdir", "httpd", "mkfifo"):
             link = tarfile.TarInfo(f"bin/{applet}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
@@ -113,7 +114,8 @@ async def _forward(config: str, client: Client) -> tuple[float, float]:
     return through, await _drain(9000, pod["status"]["podIP"])
 
 
-def _cpu(pid: int) -> float:
+def cpu(pid: int) -> float:
+    """Seconds of CPU a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
@@ -124,7 +126,7 @@ async def pods(config: str, pid: int, rounds: int = 10) -> None:
     assert address is not None
     connection = kubeconfig.load(config)
     async with Engine(address) as engine, Client.connect(connection) as client:
-        await _image(engine)
+        await make_image(engine)
         floor = await _floor(engine, rounds)
         times: list[float] = []
         for n in range(rounds):
@@ -136,7 +138,7 @@ async def pods(config: str, pid: int, rounds: int = 10) -> None:
     print(f"{'… of which the engine, one container':<34}{floor:7.3f} s")
     print(f"{'kubectl port-forward':<34}{through:9.0f} MB/s (straight to the pod {straight:.0f})")
     await asyncio.sleep(2)
-    seconds, before = 20, _cpu(pid)
+    seconds, before = 20, cpu(pid)
     await asyncio.sleep(seconds)
-    idle = 100 * (_cpu(pid) - before) / seconds
+    idle = 100 * (cpu(pid) - before) / seconds
     print(f"{'CPU of an idle daemon, one pod':<34}{idle:9.2f} %   goal ≤ 1 %")

@@ -20,11 +20,11 @@ PIECE = 64 * 1024
 LINGER = 30.0
 
 
-class _Way:
-    """How much has come through, for who waits for silence."""
+class _Pieces:
+    """How many have come through, for who waits for silence."""
 
     def __init__(self) -> None:
-        self.pieces = 0
+        self.count = 0
 
 
 async def carry(local: socket.socket, remote: PortForward, clock: Clock) -> None:
@@ -32,55 +32,54 @@ async def carry(local: socket.socket, remote: PortForward, clock: Clock) -> None
 
     Raises PortForwardError when the pod's side broke, OSError when the client's did.
     """
-    way = _Way()
-    inward = asyncio.create_task(_inward(local, remote), name="endpoint: to the pod")
-    outward = asyncio.create_task(_outward(local, remote, way), name="endpoint: from the pod")
+    pieces = _Pieces()
+    inward = asyncio.create_task(_inward(local, remote, pieces), name="endpoint: to the pod")
+    outward = asyncio.create_task(_outward(local, remote, pieces), name="endpoint: from the pod")
     try:
         await asyncio.wait((inward, outward), return_when=asyncio.FIRST_COMPLETED)
-        if not outward.done():
+        if outward.done():
+            outward.result()
+            await _until_silent(inward, pieces, clock)
+        else:
             inward.result()
             if remote.half_close:
                 await outward
             else:
-                await _until_silent(outward, way, clock)
-        if outward.done():
-            outward.result()
-            await _within(inward, clock)
+                await _until_silent(outward, pieces, clock)
+                if outward.done():
+                    outward.result()
     finally:
         inward.cancel()
         outward.cancel()
         await asyncio.gather(inward, outward, return_exceptions=True)
 
 
-async def _inward(local: socket.socket, remote: PortForward) -> None:
+async def _inward(local: socket.socket, remote: PortForward, pieces: _Pieces) -> None:
     loop = asyncio.get_running_loop()
     # Where the pod does not take it, reading from the pod tells why.
     with suppress(PortForwardError):
         while piece := await loop.sock_recv(local, PIECE):
+            pieces.count += 1
             await remote.write(piece)
         await remote.write_eof()
 
 
-async def _outward(local: socket.socket, remote: PortForward, way: _Way) -> None:
+async def _outward(local: socket.socket, remote: PortForward, pieces: _Pieces) -> None:
     loop = asyncio.get_running_loop()
     while piece := await remote.read():
-        way.pieces += 1
+        pieces.count += 1
         await loop.sock_sendall(local, piece)
     local.shutdown(socket.SHUT_WR)
 
 
-async def _until_silent(outward: asyncio.Task[None], way: _Way, clock: Clock) -> None:
+async def _until_silent(task: asyncio.Task[None], pieces: _Pieces, clock: Clock) -> None:
+    """Wait for a task's end, or until nothing has come for :data:`LINGER`."""
     seen = -1
-    while not outward.done() and seen != way.pieces:
-        seen = way.pieces
-        await _within(outward, clock)
-
-
-async def _within(task: asyncio.Task[None], clock: Clock) -> None:
-    """Wait for a task's end, but not longer than :data:`LINGER`."""
-    timer = asyncio.create_task(clock.sleep(LINGER), name="endpoint: linger")
-    try:
-        await asyncio.wait((task, timer), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        timer.cancel()
-        await asyncio.gather(timer, return_exceptions=True)
+    while not task.done() and seen != pieces.count:
+        seen = pieces.count
+        timer = asyncio.create_task(clock.sleep(LINGER), name="endpoint: linger")
+        try:
+            await asyncio.wait((task, timer), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            await asyncio.gather(timer, return_exceptions=True)

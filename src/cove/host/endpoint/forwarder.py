@@ -150,6 +150,8 @@ class Forwarder:
         self._tasks = Tasks()
         self._connections = Tasks()
         self._count = 0
+        # The state in which a connection was broken off last.
+        self._refused: ForwardStatus | None = None
 
     # -- where it is
 

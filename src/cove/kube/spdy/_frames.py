@@ -43,6 +43,10 @@ HEADERS_LIMIT = 256 * 1024
 # The length that fits into a frame's header.
 DATA_LIMIT = (1 << 24) - 1
 
+# How far back packed headers look: over the dictionary and a few headers.  By default every
+# connection would hold 256 KiB for it, for a few dozen bytes; this is 10 KiB.
+WINDOW_BITS = 11
+
 # Why a stream is reset.
 PROTOCOL_ERROR, REFUSED_STREAM, CANCEL = 1, 3, 5
 
@@ -150,7 +154,7 @@ class Encoder:
     """Frames to bytes; one per connection, since headers are packed by what went before."""
 
     def __init__(self) -> None:
-        self._pack = zlib.compressobj(9, zdict=DICTIONARY)
+        self._pack = zlib.compressobj(9, wbits=WINDOW_BITS, memLevel=1, zdict=DICTIONARY)
 
     def encode(self, frame: Frame) -> bytes:
         """The bytes of a frame; frames are to be sent in the order they are encoded."""
