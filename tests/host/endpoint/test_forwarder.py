@@ -405,7 +405,7 @@ async def test_who_does_not_read_is_waited_for_and_holds_back_nobody(forwards: W
         await web.wait_ready()
         reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        writer.write(bytes(1 << 30))
+        writer.write(bytes(1 << 27))
         held_back = asyncio.create_task(writer.drain())
         assert await exchange(web.port, b"other") == b"other"
         assert not held_back.done()
