@@ -180,10 +180,12 @@ def logs(
             raise
         folder = AppFolder(known[0].name)
     there = folder.log_names()
+    if folder.running:
+        there = [status.name for status in _statuses(folder.name)]
     unknown = [name for name in names or () if name not in there]
-    if unknown and not follow:
+    if unknown:
         raise typer.BadParameter(
-            f'"{unknown[0]}" has said nothing; {", ".join(there) or "nobody"} has',
+            f'there is nothing of "{unknown[0]}", only of {", ".join(there) or "nobody"}',
             param_hint="NAMES",
         )
 

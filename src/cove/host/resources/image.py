@@ -16,6 +16,7 @@ from cove.host.resource import Resource
 if TYPE_CHECKING:
     from cove.host.app import App
     from cove.host.run import Run
+    from cove.node.docker.connection import Engine
 
 __all__ = ["ImageResource"]
 
@@ -24,8 +25,9 @@ class ImageResource(Resource):
     """An image built of a folder by the engine; completes when it is there.
 
     ``context`` is the folder, ``dockerfile`` the file in it that says how, ``args`` its build
-    arguments, ``target`` a stage of it.  What ``.dockerignore`` names is left out.  Its tag is
-    made of what goes into it, so that nothing is built twice.
+    arguments, ``target`` a stage of it.  What ``.dockerignore`` names is left out.  It is called
+    after what goes into it, so that nothing is built twice; ``tag`` is a name besides, such as
+    shop/web:dev, by which pods of the same engine can name it.
     """
 
     kind: ClassVar[str] = "image"
@@ -40,12 +42,16 @@ class ImageResource(Resource):
         dockerfile: str = "Dockerfile",
         args: Mapping[str, str] | None = None,
         target: str = "",
+        tag: str | None = None,
         explicit_start: bool = False,
     ) -> None:
+        if tag is not None and not tag.strip():
+            raise AppError(f"the tag of image {name} is blank: name it, or leave it out")
         if not dockerfile.strip():
             raise AppError(f"the dockerfile of image {name} is blank: name it, or leave it out")
         self.context = app.path(context)
         self.dockerfile, self.args, self.target = dockerfile, dict(args or {}), target
+        self.tag = tag
         # What its containers are made of, once it was built.
         self.built = ""
         super().__init__(app, name, explicit_start=explicit_start)
@@ -57,8 +63,6 @@ class ImageResource(Resource):
 
     async def run(self, run: Run) -> int | None:
         """Build it unless it is there; see Resource.run."""
-        from cove.node.docker.connection import DockerError, EngineDownError
-
         engine = await run.host.engines.get()
         await run.starting("reading the context")
         with tempfile.TemporaryFile() as tar:
@@ -67,27 +71,34 @@ class ImageResource(Resource):
             await run.tell(image=self.built)
             if await engine.image(self.built) is not None:
                 run.log(f"{self.built} is there already")
-                return None
-            tar.seek(0)
-            params = {
-                "t": self.built,
-                "dockerfile": self.dockerfile,
-                "buildargs": _json(self.args),
-                "target": self.target,
-                "rm": "true",
-                "forcerm": "true",
-                "labels": _json(run.host.engines.labels(self.name, persistent=True)),
-            }
-            await run.starting("building")
-            try:
-                async for said in engine.build(tar, params):
-                    if "error" in said:
-                        raise ResourceError(f"it cannot be built: {said['error'].strip()}")
-                    if text := said.get("stream", "").rstrip():
-                        run.log(text)
-            except (DockerError, EngineDownError) as e:
-                raise ResourceError(f"it cannot be built: {getattr(e, 'message', '') or e}") from e
+            else:
+                tar.seek(0)
+                await self._build(run, engine, tar)
+            if self.tag is not None:
+                await engine.tag(self.built, self.tag)
         return None
+
+    async def _build(self, run: Run, engine: Engine, tar: IO[bytes]) -> None:
+        from cove.node.docker.connection import DockerError, EngineDownError
+
+        params = {
+            "t": self.built,
+            "dockerfile": self.dockerfile,
+            "buildargs": _json(self.args),
+            "target": self.target,
+            "rm": "true",
+            "forcerm": "true",
+            "labels": _json(run.host.engines.labels(self.name, persistent=True)),
+        }
+        await run.starting("building")
+        try:
+            async for said in engine.build(tar, params):
+                if "error" in said:
+                    raise ResourceError(f"it cannot be built: {said['error'].strip()}")
+                if text := said.get("stream", "").rstrip():
+                    run.log(text)
+        except (DockerError, EngineDownError) as e:
+            raise ResourceError(f"it cannot be built: {getattr(e, 'message', '') or e}") from e
 
     def _pack(self, tar: IO[bytes]) -> str:
         """Write the context as a tar file; the hash of all that goes into the image."""
