@@ -13,7 +13,7 @@ import pytest
 from cove.host.manifests import changes
 
 
-def write(path: str, text: str = "new") -> Callable[[Path], None]:
+def write(path: str, text: str = "another") -> Callable[[Path], None]:
     def change(root: Path) -> None:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
@@ -25,7 +25,7 @@ def replace(path: str) -> Callable[[Path], None]:
     """As editors save: another file takes the name."""
 
     def change(root: Path) -> None:
-        (root / "swap").write_text("new")
+        (root / "swap").write_text("another")
         os.replace(root / "swap", root / path)
 
     return change
@@ -80,12 +80,20 @@ def root(tmp_path: Path) -> Path:
         "kustomization-itself",
     ],
 )
-async def test_a_change_is_told(root: Path, source: str, change: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("early", [False, True], ids=["while-watching", "before"])
+async def test_a_change_is_told(
+    root: Path, source: str, change: Callable[[Path], None], early: bool
+) -> None:
+    """Also one that happens after it was asked for and before it is waited for."""
     async with watching(root / source) as told:
+        if early:
+            change(root)
         first = asyncio.ensure_future(anext(told))
-        await begun()
 
-        change(root)
+        if not early:
+            # Long enough to be watching; one that comes before that is told as well.
+            await asyncio.sleep(0.1)
+            change(root)
 
         async with asyncio.timeout(30):
             await first
@@ -95,7 +103,6 @@ async def test_what_is_no_part_of_the_source_is_not_told(root: Path) -> None:
     """The second change is told; the first was none."""
     async with watching(root / "all") as told:
         first = asyncio.ensure_future(anext(told))
-        await begun()
         write("all/notes.txt", "other")(root)
         write("all/below/x.yaml")(root)
         await asyncio.wait((first,), timeout=0.6)
@@ -111,13 +118,11 @@ async def test_what_is_no_part_of_the_source_is_not_told(root: Path) -> None:
 async def test_a_base_that_is_named_later_is_watched(root: Path) -> None:
     async with watching(root / "overlays" / "dev") as told:
         first = asyncio.ensure_future(anext(told))
-        await begun()
         write("more/kustomization.yaml", "resources: [m.yaml]")(root)
         write("overlays/dev/kustomization.yaml", "resources: [../../base, ../../more]")(root)
         async with asyncio.timeout(30):
             await first
             second = asyncio.ensure_future(anext(told))
-            await begun()
 
             write("more/m.yaml")(root)
 
@@ -128,7 +133,7 @@ async def test_leaving_stops_watching(root: Path) -> None:
     before = asyncio.all_tasks()
     told = changes(root / "all")
     waiting = asyncio.create_task(anext(told))
-    await begun()
+    await asyncio.sleep(0)
 
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -140,8 +145,3 @@ async def test_leaving_stops_watching(root: Path) -> None:
 
 def watching(source: Path) -> aclosing[AsyncGenerator[None, None]]:
     return aclosing(changes(source))
-
-
-async def begun() -> None:
-    """Let the watch begin; a change before it is seen as well."""
-    await asyncio.sleep(0.05)

@@ -18,16 +18,20 @@ DEBOUNCE = 200
 Seen = dict[Path, tuple[int, int, int]]
 
 
-async def changes(source: str | os.PathLike[str]) -> AsyncGenerator[None, None]:
+def changes(source: str | os.PathLike[str]) -> AsyncGenerator[None, None]:
     """Yield whenever what a source is read from has changed, once for a burst of changes.
 
-    What appears later counts, the source itself included; what disappears does, too.
-    Close the iterator (``aclosing``) to stop watching.
+    Counted from this call on, not from the first wait: who calls it and then reads the
+    source misses nothing.  What appears later counts, the source itself included; what
+    disappears does, too.  Close the iterator (``aclosing``) to stop watching.
     """
+    place = Path(source).absolute()
+    return _changes(place, _look(place))
+
+
+async def _changes(place: Path, seen: Seen) -> AsyncGenerator[None, None]:
     from watchfiles import awatch
 
-    place = await asyncio.to_thread(Path(source).absolute)
-    seen = await asyncio.to_thread(_look, place)
     while True:
         roots, recursive = await asyncio.to_thread(_roots, place)
         stop = asyncio.Event()
