@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.application import application
 from bench.deployments import deployments
 from bench.forward import forward
 from bench.load import Result, Target, run
@@ -333,6 +334,9 @@ async def main(arguments: argparse.Namespace) -> None:
     if arguments.only_forward:
         await forwarding()
         return
+    if arguments.only_application:
+        application()
+        return
     floor = await floor_rate(arguments.requests * 3)
     print("\ncove, embedded, in memory, no nodes")
     kubeconfig, pid = started("bench", "--in-memory", "--nodes", "0")
@@ -361,6 +365,8 @@ async def main(arguments: argparse.Namespace) -> None:
     print()
     start_times(5)
     await fork_time()
+    print("\nan application on the embedded engine: examples/full, pods simulated")
+    application()
     await containers()
     await forwarding()
     if arguments.beside:
@@ -373,6 +379,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--beside", metavar="KUBECONFIG", help="measure this server as well")
     parser.add_argument("--only-pods", action="store_true", help="only pods that run")
     parser.add_argument("--only-forward", action="store_true", help="only endpoints")
+    parser.add_argument("--only-application", action="store_true", help="only an application")
     parser.add_argument("--requests", type=int, default=3000, help="per operation")
     return parser.parse_args()
 

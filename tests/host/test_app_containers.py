@@ -41,9 +41,15 @@ async def engine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
         assert await found.networks(left) == []
 
 
-def _busybox() -> bytes:
+def _busybox(script: str = "") -> bytes:
+    """A file system of busybox, with ``script`` as its helm."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
+        if script:
+            text = f"#!/bin/sh\n{script}\n".encode()
+            program = tarfile.TarInfo("bin/helm")
+            program.size, program.mode = len(text), 0o755
+            tar.addfile(program, io.BytesIO(text))
         tar.add("/bin/busybox", "bin/busybox")
         for applet in [
             "sh",
@@ -317,6 +323,26 @@ async def test_a_build_that_fails_shows_what_the_engine_said(app: App, engine: E
         assert any("about to fail" in line for line in said(host, "bad"))
         with pytest.raises(BlockedError, match="is no folder"):
             await host.wait("none", "completed")
+
+
+async def test_helm_in_a_container_is_the_image_that_the_cluster_names(
+    app: App, engine: Engine
+) -> None:
+    # A stand-in for alpine/helm: it says what it was told, and fails.
+    await engine.import_image(
+        "cove.dev/helm-stand-in:1", _busybox(script="echo told: $@; exit 1"), ""
+    )
+    k8s = app.cluster("k8s", images={"helm": "cove.dev/helm-stand-in:1"})
+    (app.root / "chart").mkdir()
+    (app.root / "chart" / "Chart.yaml").write_text("apiVersion: v2\nname: c\nversion: 1.0.0\n")
+    k8s.helm("cache", chart="chart", driver="container")
+    try:
+        async with app.run() as host:
+            with pytest.raises(BlockedError, match="told: upgrade") as raised:
+                await host.wait("cache", "completed")
+        assert "--install" in str(raised.value)
+    finally:
+        await engine.docker.images.delete("cove.dev/helm-stand-in:1", force=True)
 
 
 async def test_without_an_engine_it_says_what_to_do(

@@ -180,6 +180,7 @@ class ClusterResource(Resource):
         set: Mapping[str, Any] | None = None,
         timeout: float = 600.0,
         wait: bool = True,
+        plain_http: bool = False,
         driver: str = "auto",
         explicit_start: bool = False,
     ) -> HelmResource:
@@ -199,6 +200,7 @@ class ClusterResource(Resource):
             set=set or {},
             timeout=timeout,
             wait=wait,
+            plain_http=plain_http,
             driver=driver,
             explicit_start=explicit_start,
         )

@@ -28,7 +28,7 @@ class HelmResource(Resource):
     application's folder, and read when it starts.  ``release`` is its name in the cluster,
     the resource's own unless said.  ``driver`` is which Helm: ``sdk``, the one in
     ``cove[helm]``; ``cli``, the one on PATH; ``container``, the image that the cluster calls
-    ``helm`` (alpine/helm); ``auto``, the first of these there is.
+    ``helm`` (alpine/helm unless its ``images`` say another); ``auto``, sdk or else cli.
     """
 
     kind: ClassVar[str] = "helm"
@@ -49,6 +49,7 @@ class HelmResource(Resource):
         set: Mapping[str, Any],
         timeout: float,
         wait: bool,
+        plain_http: bool,
         driver: str,
         explicit_start: bool,
     ) -> None:
@@ -68,6 +69,7 @@ class HelmResource(Resource):
             set=set,
             timeout=timeout,
             wait=wait,
+            plain_http=plain_http,
         )
         app = cluster.app
         chart_path = self.release.local

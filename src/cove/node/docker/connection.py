@@ -239,7 +239,9 @@ class Engine:
     async def import_image(self, name: str, tar: bytes, changes: str = "") -> None:
         """Make an image of a file system; ``changes`` is a line of a Dockerfile."""
         repository, _, tag = name.rpartition(":")
-        params = {"fromSrc": "-", "repo": repository, "tag": tag, "changes": changes}
+        params = {"fromSrc": "-", "repo": repository, "tag": tag}
+        if changes:
+            params["changes"] = changes
         headers = {"Content-Type": "application/x-tar"}
         async with self._open(
             "images/create", "POST", params=params, data=io.BytesIO(tar), headers=headers
