@@ -1,4 +1,4 @@
-"""The documentation holds: links lead somewhere, commands named in it exist.
+"""The documentation holds: links lead somewhere, commands and tests named in it exist.
 
 Run by ``make docs``.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 _LINK = re.compile(r"\[[^\]]+\]\(([^)#]+)(?:#[^)]*)?\)")
 _TARGET = re.compile(r"`make ([a-z]+)")
+_TEST = re.compile(r"`(tests/[\w/]+\.py)((?:::[\w\[\]-]+)?)`")
 _COMMAND = re.compile(r"`cove ([a-z]+)")
 
 
@@ -25,25 +26,45 @@ def commands() -> set[str]:
     } | {group.name or "" for group in app.registered_groups}
 
 
-def main() -> int:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+def problems(root: Path) -> tuple[int, list[str]]:
+    """How many pages there are below ``root``, and what is wrong with them."""
+    targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.MULTILINE))
     known = commands()
-    problems = []
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    found = []
+    pages = [*root.glob("*.md"), *root.glob("docs/**/*.md")]
     for page in pages:
         text = page.read_text()
-        name = page.relative_to(ROOT)
+        name = page.relative_to(root)
         for link in _LINK.findall(text):
             if "://" not in link and not (page.parent / link).exists():
-                problems.append(f"{name}: {link} does not exist")
+                found.append(f"{name}: {link} does not exist")
         for target in _TARGET.findall(text):
             if target not in targets:
-                problems.append(f"{name}: there is no `make {target}`")
+                found.append(f"{name}: there is no `make {target}`")
         for command in _COMMAND.findall(text):
             if command not in known:
-                problems.append(f"{name}: there is no `cove {command}`")
-    print("\n".join(problems) or f"{len(pages)} pages hold")
-    return 1 if problems else 0
+                found.append(f"{name}: there is no `cove {command}`")
+        for file, test in _TEST.findall(text):
+            if not _is_test(root / file, test):
+                found.append(f"{name}: there is no test {file}{test}")
+    return len(pages), found
+
+
+def _is_test(file: Path, test: str) -> bool:
+    """Whether a file has a test; ``test`` is "" or "::name"."""
+    if not file.is_file():
+        return False
+    name = test.removeprefix("::").partition("[")[0]
+    return (
+        not name
+        or re.search(rf"^\s*(?:async )?def {name}\(", file.read_text(), re.MULTILINE) is not None
+    )
+
+
+def main() -> int:
+    pages, found = problems(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)
+    print("\n".join(found) or f"{pages} pages hold")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

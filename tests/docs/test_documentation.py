@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -17,9 +18,25 @@ from cove.node.docker.connection import Engine
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+def _readme() -> tuple[str, str]:
+    """The program of the README, and its application."""
+    program, application = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    return program, application
+
+
+def test_the_readme_s_application_is_an_example() -> None:
+    """Statement by statement; the example itself is run by a test of its own."""
+    told = ast.parse(_readme()[1]).body
+    example = ast.parse((ROOT / "examples" / "small" / "app.py").read_text()).body
+
+    assert [ast.dump(s) for s in told] == [ast.dump(s) for s in example[-len(told) :]]
+
+
 def test_the_readme_s_program_runs() -> None:
     """As it stands in the README, in a process of its own."""
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    program, _ = _readme()
 
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60

@@ -104,6 +104,22 @@ async def test_in_the_foreground_lines_are_prefixed_and_urls_are_told(file: Path
     assert not list(processes(session_of(AppFolder("shop"))))
 
 
+async def test_what_is_mended_becomes_ready_after_all(tmp_path: Path) -> None:
+    file = tmp_path / "app.py"
+    file.write_text(
+        "import cove\napp = cove.App('shop')\napp.process('job', ['test', '-e', 'mended'])\n"
+        "app.process('api', ['sleep', '1000']).after('job')\n"
+        "app.process('other', ['sleep', '1000'])\n"
+    )
+    async with foreground(file) as process:
+        await until(process, "api is not healthy: api is FailedToStart ← job is Exited")
+        (tmp_path / "mended").touch()
+        assert (await cove("restart", "job")).code == 0
+        await until(process, "shop is ready")
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+
+
 async def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
     stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(1000)"
     file = tmp_path / "app.py"

@@ -330,7 +330,7 @@ async def test_helm_in_a_container_is_the_image_that_the_cluster_names(
 ) -> None:
     # A stand-in for alpine/helm: it says what it was told, and fails.
     await engine.import_image(
-        "cove.dev/helm-stand-in:1", _busybox(script="echo told: $@; exit 1"), ""
+        "cove.dev/helm-stand-in:1", _busybox(script="echo told: $@ >&2; exit 1"), ""
     )
     k8s = app.cluster("k8s", images={"helm": "cove.dev/helm-stand-in:1"})
     (app.root / "chart").mkdir()

@@ -51,7 +51,7 @@ class Console:
         self._queue: queue.Queue[str | None] = queue.Queue(BEHIND)
         self._missed = 0
         self._thread = threading.Thread(target=self._work, name="cove console", daemon=True)
-        self._states: dict[str, State] = {}
+        self._states: dict[str, tuple[State, str]] = {}
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -115,9 +115,11 @@ class Console:
         if self._json:
             self._document(status=status.to_dict())
             return
-        if self._states.get(status.name) is status.state:
+        before = self._states.get(status.name)
+        self._states[status.name] = now = (status.state, status.reason)
+        # What a start waits for is progress; why one that runs says something else is not.
+        if before == now or (before and before[0] is status.state is State.RUNNING):
             return
-        self._states[status.name] = status.state
         if status.state is State.NOT_STARTED and not status.reason:
             return
         said = self._paint(str(status.state), _STATE_COLOURS.get(status.state, 90))

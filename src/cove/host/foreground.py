@@ -98,7 +98,8 @@ async def _settled(host: Host, console: Console, watcher: Watcher | None) -> Non
         console.say(str(e))
         if watcher is not None:
             watcher.blocked(str(e))
-        return
+        # Somebody may mend it and start it again.
+        await host.board.until(lambda: not host.missing())
     console.say(f"{host.app.name} is ready")
     console.table(host.board)
     if watcher is not None:

@@ -142,16 +142,19 @@ class Host:
 
         Raises as :meth:`wait`, for the first that does not.
         """
-        names = [
-            name
-            for name, resource in self.app.resources.items()
-            if not resource.explicit and not self._on_demand(name)
-        ]
         limit = None if timeout is None else self.clock.monotonic() + timeout
         # One that was well may fail while another is waited for: all have to be at once.
-        while missing := [name for name in names if not self.board[name].healthy]:
+        while missing := self.missing():
             left = None if limit is None else max(limit - self.clock.monotonic(), 0.0)
             await self.wait(missing[-1], timeout=left)
+
+    def missing(self) -> list[str]:
+        """What starts by itself and is neither healthy nor has completed, now."""
+        return [
+            name
+            for name, resource in self.app.resources.items()
+            if not (self.board[name].healthy or resource.explicit or self._on_demand(name))
+        ]
 
     def _on_demand(self, name: str) -> bool:
         """Whether something that a resource needs is started on demand only."""
