@@ -73,6 +73,10 @@ async def remove(address: EngineAddress, registry: str) -> None:
         hosts = (registry, f"registry.cove.localhost:{port}")
         names += [f"{host}/shop/web:{TAG}" for host in hosts]
     async with Engine(address) as engine:
+        # Those that the application built are named after their content.
+        filters = {"label": ["dev.cove.app=shop"]}
+        for image in await engine.docker.images.list(filters=filters):
+            names += image["RepoTags"] or ()
         for name in names:
             try:
                 await engine.docker.images.delete(name, force=True)

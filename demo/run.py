@@ -26,6 +26,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -57,8 +58,12 @@ def step(title: str) -> Iterator[None]:
     print(f"   {took:.2f} s", flush=True)
 
 
-def run(*command: str, check: bool = True, folder: Path = HERE) -> subprocess.CompletedProcess[str]:
-    """Run a command, showing it and what it says."""
+def run(
+    *command: str, check: bool = True, folder: Path = HERE, quiet: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command, showing it and what it says unless ``quiet``."""
+    if quiet:
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=check)
     print("   $ " + " ".join(Path(c).name if i == 0 else c for i, c in enumerate(command)))
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
     for line in (done.stdout + done.stderr).splitlines():
@@ -68,8 +73,10 @@ def run(*command: str, check: bool = True, folder: Path = HERE) -> subprocess.Co
     return done
 
 
-def cove(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(str(BIN / "cove"), *arguments)
+def cove(
+    *arguments: str, check: bool = True, quiet: bool = False
+) -> subprocess.CompletedProcess[str]:
+    return run(str(BIN / "cove"), *arguments, check=check, quiet=quiet)
 
 
 def kubectl(
@@ -202,6 +209,24 @@ def show_what_runs(addresses: dict[str, str], authority: Path) -> None:
         kubectl("top", "pods", "-n", "shop")
 
 
+def show_application(engine: EngineAddress | None, home: Path) -> None:
+    """``examples/full``: what was done by hand above, declared in a file and run whole."""
+    with step("an application in one file: cove up examples/full/app.py"):
+        example = home / "full"
+        shutil.copytree(HERE.parent / "examples" / "full", example)
+        os.environ["SHOP_PODS"] = "simulated" if engine is None else "containers"
+        try:
+            cove("up", str(example / "app.py"), "--detach")
+            told = cove("status", "--app", "shop", "-o", "json", quiet=True).stdout
+            url = next(row["url"] for row in json.loads(told) if row["name"] == "api")
+            for path in ("/offers", "/pages"):
+                print(f"   GET {url}{path}")
+                for line in urllib.request.urlopen(url + path).read().decode().splitlines():
+                    print(f"   {line}")
+        finally:
+            cove("down", "shop", check=False)
+
+
 def _stop(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
@@ -229,7 +254,7 @@ def main() -> int:
 
 
 def clean_up(engine: EngineAddress | None, addresses: dict[str, str]) -> None:
-    """Remove the cluster and its images."""
+    """Remove the cluster and the images."""
     subprocess.run([str(BIN / "cove"), "reset", "--yes", "--name", NAME], check=False)
     if engine is not None:
         asyncio.run(images.remove(engine, addresses.get("COVE_REGISTRY", "")))
@@ -280,6 +305,7 @@ def show(engine: EngineAddress | None, home: Path, addresses: dict[str, str]) ->
             )
     if engine is not None:
         show_what_runs(addresses, Path(path).parent / "ca.crt")
+    show_application(engine, home)
     width = max(len(title) for title, _ in timings)
     print("\n" + "\n".join(f"   {title.ljust(width)}  {took:6.2f} s" for title, took in timings))
 

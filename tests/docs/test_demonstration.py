@@ -26,6 +26,7 @@ async def test_the_demonstration_without_an_engine(tmp_path: Path) -> None:
     assert done.code == 0, done.out + done.err
     assert "pods are simulated: so it was asked for" in done.out
     assert "3 of 3 deployments are ready" in done.out
+    assert '{"coffee": 9, "tea": 12}' in done.out
     assert list(tmp_path.glob("cove-demo-*")) == []
 
 
@@ -40,8 +41,10 @@ async def test_the_demonstration_with_an_engine(
 
     assert done.code == 0, done.out + done.err
     assert "Welcome to the shop: order 2" in done.out
+    assert "shop: <p>Welcome from web-" in done.out
     assert list(tmp_path.glob("cove-demo-*")) == []
     async with Engine(EngineAddress("unix:///var/run/docker.sock", "test")) as engine:
         listed = [*await engine.containers({"dev.cove.cluster": ""}), *await engine.networks()]
         assert not [e for e in listed if str(tmp_path) in str(e.get("Labels"))]
         assert await engine.image("cove.dev/demo/api:1") is None
+        assert await engine.image("cove.dev/shop:dev") is None
