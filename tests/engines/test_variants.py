@@ -7,6 +7,7 @@ import os
 import ssl
 import stat
 import threading
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,16 @@ from cove.kube.status import StatusError
 from cove.pki import Pair
 from cove.pki.authority import Authority
 
-RAW = admin_kubeconfig("https://127.0.0.1:6443", "default", b"CA", Pair(b"CERT", b"KEY"))
+
+def pem(text: str) -> bytes:
+    return f"-----BEGIN {text}-----\nAAAA\n-----END {text}-----\n".encode()
+
+
+RAW = admin_kubeconfig(
+    "https://127.0.0.1:6443", "default", pem("CA"), Pair(pem("CERT"), pem("KEY"))
+)
+# k3s writes its users last: cut there, the text is YAML, and all sections are there.
+RAW_OF_K3S = yaml.safe_dump(yaml.safe_load(RAW))
 LOCAL, INSIDE = "https://127.0.0.1:40123", "https://k8s:6443"
 
 
@@ -61,7 +71,8 @@ def test_each_variant_has_its_own_server_and_what_the_raw_one_trusts(variants: V
     ):
         doc = yaml.safe_load(path.read_text())
         cluster = doc["clusters"][0]["cluster"]
-        assert cluster == {"server": server, "certificate-authority-data": "Q0E="}
+        authority = b64encode(pem("CA")).decode()
+        assert cluster == {"server": server, "certificate-authority-data": authority}
         assert doc["users"] == yaml.safe_load(RAW)["users"]
         assert mode(path) == permissions
     assert variants.raw.read_text() == RAW
@@ -98,14 +109,15 @@ def test_who_keeps_the_folder_open_sees_the_new_file(variants: Variants) -> None
         os.close(folder)
 
 
-@pytest.mark.parametrize("length", range(0, len(RAW), 37))
+@pytest.mark.parametrize("raw", [RAW, RAW_OF_K3S], ids=["ours", "as k3s writes it"])
 def test_what_the_engine_has_written_half_is_no_kubeconfig_yet(
-    variants: Variants, length: int
+    variants: Variants, raw: str
 ) -> None:
-    variants.raw.write_text(RAW[:length])
-
-    with pytest.raises(IncompleteError):
-        variants.derive(local=LOCAL, container=INSIDE)
+    # Without its last four characters the last key lacks a line's end, and nothing else.
+    for length in range(len(raw.rstrip()) - 4):
+        variants.raw.write_text(raw[:length])
+        with pytest.raises(IncompleteError):
+            variants.derive(local=LOCAL, container=INSIDE)
 
     assert not variants.local.exists()
     assert not variants.container.exists()

@@ -15,7 +15,9 @@ is what is mounted, and new content is renamed into place: no reader ever sees h
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +33,7 @@ _PRIVATE = 0o600
 # folder above is its user's alone.
 _READABLE = 0o644
 _READABLE_FOLDER = 0o755
+_END = re.compile(rb"-----END [A-Z0-9 ]+-----\s*\Z")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -91,9 +94,32 @@ def _whole(raw: str) -> dict[str, Any]:
             raise IncompleteError(f"it has no {section}")
         if not all(isinstance(e, dict) and isinstance(e.get(key), dict) for e in listed):
             raise IncompleteError(f"its {section} are not complete")
+    names = {section: {e.get("name") for e in doc[section]} for section in entries}
+    for entry in doc["contexts"]:
+        there = entry["context"]
+        if there.get("cluster") not in names["clusters"] or there.get("user") not in names["users"]:
+            raise IncompleteError("its contexts are not complete")
+    if doc.get("current-context") not in names["contexts"]:
+        raise IncompleteError("it has no current-context")
     for entry in doc["clusters"]:
         _verified(entry["cluster"])
+        _pem(entry["cluster"], "certificate-authority-data")
+    for entry in doc["users"]:
+        user = entry["user"]
+        if not user.get("token"):
+            _pem(user, "client-certificate-data")
+            _pem(user, "client-key-data")
     return doc
+
+
+def _pem(entry: Mapping[str, Any], key: str) -> None:
+    """A text cut in the middle of a certificate is still YAML."""
+    try:
+        data = b64decode(entry.get(key) or "", validate=True)
+    except ValueError as e:
+        raise IncompleteError(f"its {key} is cut off") from e
+    if not _END.search(data):
+        raise IncompleteError(f"its {key} is cut off")
 
 
 def _verified(cluster: Mapping[str, Any]) -> None:
