@@ -18,7 +18,10 @@ from cove.node.docker.logs import frames
 Doc = dict[str, Any]
 BOX = "cove.dev/engines-box:1"
 LABEL = "dev.cove.test"
-_APPLETS = "sh cat ls mkdir cp mv nc env stat readlink mount grep sed sleep echo hostname true kill"
+_APPLETS = (
+    "sh cat ls mkdir cp mv nc env stat readlink mount grep sed sleep echo hostname true kill "
+    "head tail chmod dirname printf ps"
+)
 
 
 @asynccontextmanager

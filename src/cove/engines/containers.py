@@ -11,13 +11,13 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from hashlib import sha256
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from cove.engines._work import together
 from cove.engines.beside import DOMAIN, Beside
 from cove.engines.home import ClusterFolder, clusters
 from cove.engines.subnets import release
@@ -37,17 +37,6 @@ log = logging.getLogger("cove")
 
 
 Doc = dict[str, Any]
-
-
-async def _together(*work: Awaitable[object]) -> None:
-    """Await all of it; the first failure ends the rest and is raised as it is."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _key(cluster: EmbeddedCluster) -> str:
@@ -144,7 +133,7 @@ class Containers:
         port = await cluster.listen_at(gateway, stack)
         beside = Beside(self, folder, gateway)
         services = asyncio.ensure_future(self._services(stack, network.bridge, (gateway, port)))
-        await _together(services, beside.registry(stack), beside.ingress(stack, self._claims))
+        await together(services, beside.registry(stack), beside.ingress(stack, self._claims))
         found = services.result()
         # The machine has routes to them now, which everybody sees.
         release(cluster.settings)

@@ -29,7 +29,7 @@ import yaml
 
 from cove.client import Client, kubeconfig
 from cove.client.errors import KubeconfigError
-from cove.engines._threads import finished
+from cove.engines._work import finished
 from cove.engines.cluster import Cluster, ClusterOptions, EngineName, Health, OptionError
 from cove.engines.credentials import HOST_OF_CONTAINERS
 from cove.engines.door import DoorError, Relay, door_host, engine_for

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cove.client import Client, kubeconfig
-from cove.engines._threads import finished
+from cove.engines._work import finished
 from cove.engines.cluster import Cluster, ClusterOptions, EngineName, Health, OptionError
 from cove.engines.credentials import HOST_OF_CONTAINERS
 from cove.engines.door import Relay, door_host, engine_for

@@ -55,8 +55,10 @@ def open_cluster(
         from cove.engines.local import local_cluster
 
         return local_cluster(name, options, log=log)
-    if which == "existing":
-        from cove.engines.existing import ExistingCluster
+    if which == "k3s":
+        from cove.engines.k3s import K3sCluster
 
-        return ExistingCluster(name, options, log=log)
-    raise OptionError(f"the engine {which} is not there yet")
+        return K3sCluster(name, options, log=log, clock=clock)
+    from cove.engines.existing import ExistingCluster
+
+    return ExistingCluster(name, options, log=log)

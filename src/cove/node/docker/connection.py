@@ -149,6 +149,20 @@ class Engine:
         async with _told():
             await self.docker.containers.container(id).start()
 
+    async def stop(self, id: str, grace: int) -> None:
+        """Ask it to end, after ``grace`` seconds make it; one that does not run is left alone."""
+        async with _told():
+            try:
+                await self.docker.containers.container(id).stop(t=grace)
+            except DockerError as e:
+                if e.status not in (304, 404):
+                    raise
+
+    async def put(self, id: str, tar: bytes) -> None:
+        """Unpack a tar over the file system of a container, which need not run yet."""
+        async with _told():
+            await self.docker.containers.container(id).put_archive("/", tar)
+
     async def update(self, id: str, limits: Mapping[str, Any]) -> None:
         """Change the limits of a container that runs."""
         async with _told():
@@ -300,6 +314,11 @@ class Engine:
         config = {"Name": name, "Driver": "local", "DriverOpts": options, "Labels": dict(labels)}
         async with _told():
             await self.docker.volumes.create(config)
+
+    async def keep_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        """A volume on the engine's disk; one of that name that is there stays as it is."""
+        async with _told():
+            await self.docker.volumes.create({"Name": name, "Labels": dict(labels)})
 
     async def remove_volumes(self, labels: Mapping[str, str]) -> None:
         """Remove every volume with these labels."""

@@ -1,12 +1,12 @@
-"""Blocking work in threads that whoever waits for it never loses sight of."""
+"""Work that whoever waits for it never loses sight of: threads, several things at once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
-__all__ = ["finished"]
+__all__ = ["finished", "together"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,3 +23,14 @@ async def finished(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     except asyncio.CancelledError:
         await asyncio.gather(running, return_exceptions=True)
         raise
+
+
+async def together(*work: Awaitable[object]) -> None:
+    """Await all of it; the first failure ends the rest and is raised as it is."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,653 @@
+"""K3sCluster: the containers of a k3s cluster, from the first to the last of them.
+
+::
+
+    $COVE_HOME/k3s/NAME/           0700; see cove.engines.variants
+        cluster/ local/ container/
+        registries.yaml            mirrors, mounted read-only
+        token  nodes/              of a cluster that outlives its containers
+    $COVE_HOME/k3s/.NAME.lock      held while the cluster is used, by a session alone
+    $COVE_HOME/k3s/.NAME.starting  held by who starts it
+    $COVE_HOME/k3s-volumes/VOLUME/ token and nodes/ that belong to a data volume
+
+A session's containers are labelled with its process, those that persist with the state
+folder: what a crash left is removed by the next start, by whichever of these is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from cove.client import Client, SystemClock, Tasks, kubeconfig
+from cove.engines._work import finished, together
+from cove.engines.cluster import Cluster, ClusterOptions, EngineName, Health, OptionError
+from cove.engines.door import engine_for
+from cove.engines.health import ASKING, judged, nodes_of, stale, why_not
+from cove.engines.home import ClusterFolder, home
+from cove.engines.k3s import entrypoint, spec
+from cove.engines.variants import IncompleteError, Variants, publish
+from cove.kube.status import CoveError
+from cove.node.docker.labels import CLUSTER, HOME, INSTANCE, PID, VOLUME
+
+if TYPE_CHECKING:
+    from cove.client import Clock
+    from cove.node.docker.connection import Engine
+
+__all__ = ["PATIENCE", "K3sCluster", "K3sError"]
+
+Doc = dict[str, Any]
+# Seconds from one look at a cluster that starts to the next, and those until it is given up:
+# images of its own pods may have to be fetched before a node is ready.
+POLL = 0.1
+PATIENCE = 600.0
+# Seconds that a server with a data volume has to end by itself.
+GRACE = 10
+# How much of its log a container is remembered by.
+LAST_LINES = 12
+_VOLUME = re.compile(r"[a-zA-Z0-9][\w.-]*")
+
+
+class K3sError(CoveError):
+    """The cluster's containers could not be had, or have ended."""
+
+
+class K3sCluster(Cluster):
+    """A k3s server and its agents; see the module and :class:`Cluster`.
+
+    Entering raises EngineError without a container engine, K3sError with the last words of a
+    container that ended.  Nothing of a cluster that did not start is left, except for the
+    data volume.
+    """
+
+    engine: EngineName = "k3s"
+
+    def __init__(
+        self,
+        name: str,
+        options: ClusterOptions,
+        *,
+        log: Callable[[str], None],
+        clock: Clock | None = None,
+    ) -> None:
+        ClusterFolder(name)  # raises InvalidNameError: the same names for every engine
+        spec.check(options)
+        if options.data_volume and not _VOLUME.fullmatch(options.data_volume):
+            raise OptionError(
+                f'data_volume "{options.data_volume}" is no name of a volume: use letters, '
+                "digits, _ . -"
+            )
+        self.name = name
+        self.options = options
+        folder = home() / self.engine / name
+        self.variants = Variants(folder)
+        self._key = sha256(str(folder).encode()).hexdigest()[:8]
+        # The network's name, and what every name of a container begins with.
+        self.network = f"cove-{name}-{self._key}"
+        self._log = log
+        self._clock: Clock = clock or SystemClock()
+        self._keep = options.lifetime == "persistent"
+        self._stack = AsyncExitStack()
+        self._tasks = Tasks()
+        self._engine: Engine | None = None
+        self._place: spec.Place | None = None
+        self._client: Client | None = None
+        self._port = 0
+        # The server's container; those of whom there is an end to tell.
+        self._server = ""
+        self._deaths: dict[str, str] = {}
+        self._died = asyncio.Event()
+        self._made: list[str] = []
+        # What the raw kubeconfig was when it was last read; whether what came of it is out.
+        self._signature: tuple[int, ...] = ()
+        self._published = False
+        self._looking = asyncio.Lock()
+
+    # -- what it gives
+
+    @property
+    def url(self) -> str:
+        """``https://127.0.0.1:PORT``."""
+        return f"https://127.0.0.1:{self._port}"
+
+    @property
+    def client(self) -> Client:
+        """An administrator's client; another one when k3s has written new credentials."""
+        assert self._client is not None, "the cluster was not entered"
+        return self._client
+
+    @property
+    def kubeconfig_path(self) -> Path:
+        """The variant for this machine."""
+        return self.variants.local
+
+    async def container_kubeconfig(self, network: str) -> Path:
+        """See :class:`Cluster`; good in the cluster's own network."""
+        return self.variants.container.parent
+
+    @property
+    def container_networks(self) -> tuple[str, ...]:
+        """The cluster's own."""
+        return (self.network,)
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """Engine, image, where it runs, what it keeps."""
+        found = {
+            "engine": self.engine,
+            "image": spec.image(self.options, "server"),
+            "containers": f"{self.network}* in {self._engine.address}" if self._engine else "",
+            "privileged": "yes",
+            "folder": str(self.variants.folder),
+        }
+        if self._place is not None and self._place.volume:
+            found["data_volume"] = self._place.volume
+        return found
+
+    async def health(self) -> Health:
+        """Look now: containers, kubeconfig, nodes."""
+        try:
+            async with self._looking:
+                await self._revive()
+            return await self._look()
+        except CoveError as e:
+            return Health(False, str(e))
+
+    def discard(self) -> None:
+        """Have leaving remove it, although it is persistent."""
+        self._keep = False
+
+    # -- entering and leaving
+
+    async def __aenter__(self) -> Self:
+        from cove.node.docker.connection import Engine
+        from cove.node.docker.reaper import reap
+
+        async with AsyncExitStack() as stack:
+            starting = await self._lock(stack)
+            address = engine_for(self.options.container_engine, f"the k3s cluster {self.name}")
+            self._engine = await stack.enter_async_context(Engine(address))
+            await reap(self._engine)
+            await self._refuse_to_end_what_lasts()
+            stack.push_async_callback(self._close)
+            fresh = not self.variants.folder.exists()
+            try:
+                self._place = await finished(self._make_folder)
+                await self._have_images()
+                await self._start()
+                await self._until_ready()
+            except BaseException:
+                await self._give_up(fresh)
+                raise
+            starting.close()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        try:
+            if not self._keep:
+                await self._remove()
+        finally:
+            await self._stack.aclose()
+
+    async def _close(self) -> None:
+        await self._tasks.close()
+        if self._client is not None:
+            await self._client.close()
+
+    async def _lock(self, stack: AsyncExitStack) -> _Locked:
+        """Hold the cluster's locks; the one of starting."""
+        folder = self.variants.folder
+        await asyncio.to_thread(folder.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+        starting = stack.enter_context(_Locked(folder.parent / f".{self.name}.starting"))
+        while not starting.acquire(fcntl.LOCK_EX):
+            await self._clock.sleep(POLL)
+        use = stack.enter_context(_Locked(folder.parent / f".{self.name}.lock"))
+        if not use.acquire(fcntl.LOCK_SH if self._keep else fcntl.LOCK_EX):
+            raise OptionError(
+                f'the k3s cluster "{self.name}" is in use by another session: choose another '
+                "name, or lifetime persistent in both"
+            )
+        return starting
+
+    async def _refuse_to_end_what_lasts(self) -> None:
+        """A session ends what it has, which is not for a persistent cluster."""
+        if self._keep:
+            return
+        found = await self._here.containers(self._cluster_label)
+        lasting = [_name(each) for each in found if each["Labels"].get(HOME)]
+        if lasting:
+            raise OptionError(
+                f'the k3s cluster "{self.name}" is a persistent one: use it with lifetime '
+                f"persistent, or remove it: `{self._here.kind} rm -fv {' '.join(lasting)}`"
+            )
+
+    def _make_folder(self) -> spec.Place:
+        """Everything that is mounted is there before any container is."""
+        self.variants.prepare()
+        options, folder = self.options, self.variants.folder
+        volume, kept = "", folder if self._keep else None
+        if options.data_volume is not None:
+            volume = options.data_volume or f"{self.network}-data"
+            kept = home() / "k3s-volumes" / volume
+            kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        nodes = None
+        if kept is not None:
+            nodes = kept / "nodes"
+            agents = (spec.agent_name(self.name, i) for i in range(options.agents))
+            for node in (self.name, *agents):
+                (nodes / node).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if options.mirrors:
+            publish(folder / "registries.yaml", spec.registries(options.mirrors))
+        return spec.Place(
+            network=self.network,
+            token=_token(kept),
+            folder=folder,
+            nodes=nodes,
+            volume=volume,
+        )
+
+    async def _have_images(self) -> None:
+        """Every image that containers are made of, fetched if it is missing."""
+        roles = ("server", "agent") if self.options.agents else ("server",)
+        for image in dict.fromkeys(spec.image(self.options, role) for role in roles):
+            await self._have(image)
+
+    async def _have(self, image: str) -> None:
+        from cove.node.docker.connection import DockerError, EngineDownError
+
+        engine = self._here
+        if await engine.image(image) is not None:
+            return
+        self._log(f"fetching the image {image}")
+        why = "it was not there afterwards"
+        try:
+            await engine.pull(image)
+        except (DockerError, EngineDownError) as e:
+            why = str(e)
+        if await engine.image(image) is None:
+            raise K3sError(
+                f"the image {image} is not in {engine.address}, and could not be fetched: {why}; "
+                f"try `{engine.kind} pull {image}` where there is a network, or name an image that "
+                'is there: images={"server": …}'
+            )
+
+    @property
+    def _here(self) -> Engine:
+        assert self._engine is not None, "the cluster was not entered"
+        return self._engine
+
+    # -- containers
+
+    @property
+    def _cluster_label(self) -> Mapping[str, str]:
+        return {CLUSTER: f"{self.name}-{self._key}"}
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        return {
+            **self._cluster_label,
+            INSTANCE: self._key,
+            PID: str(os.getpid()),
+            HOME: str(self.variants.folder) if self._keep else "",
+        }
+
+    def _wanted(self) -> dict[str, Doc]:
+        """The containers there are to be, by name; the server is the first."""
+        assert self._place is not None
+        labels, place = self._labels, self._place
+        wanted = {f"{self.network}-server": spec.server(self.name, self.options, place, labels)}
+        for i in range(self.options.agents):
+            config = spec.agent(self.name, i, self.options, place, labels)
+            wanted[f"{self.network}-agent-{i}"] = config
+        return wanted
+
+    async def _start(self) -> None:
+        """All containers run, those that ran already too; the server's port is known."""
+        assert self._place is not None
+        wanted = self._wanted()
+        self._server = next(iter(wanted))
+        if self.options.domains:
+            self._log(f"domains {', '.join(self.options.domains)}: the engine k3s serves none")
+        running = await self._adopt(wanted)
+        await self._make_network()
+        if self._place.volume:
+            await self._here.keep_volume(self._place.volume, {VOLUME: self.name})
+        # Nobody waits for the server: agents ask until it is there.
+        await together(
+            *(
+                self._bring(name, config, running.get(name), follow=name == self._server)
+                for name, config in wanted.items()
+            )
+        )
+        await self._find_port()
+
+    async def _adopt(self, wanted: Mapping[str, Doc]) -> dict[str, Doc]:
+        """Containers of before that are as they should be, by name; the others make way."""
+        found = {_name(e): e for e in await self._here.containers(self._cluster_label)}
+        fit, going = {}, []
+        reasons = self._misfits(found, wanted)
+        for name, each in found.items():
+            if name in reasons:
+                going.append(each)
+            else:
+                fit[name] = each
+        if self._server in found and self._server in reasons:
+            # Its agents know it by a certificate that it may not have any more.
+            going, fit = list(found.values()), {}
+            lost = "" if self._place and self._place.volume else ", without its objects"
+            self._log(f"the server of {self.name} is made anew{lost}: {reasons[self._server]}")
+        else:
+            for name in reasons:
+                self._log(f"{name} is removed: {reasons[name]}")
+        await self._remove_containers(going)
+        return fit
+
+    def _misfits(self, found: Mapping[str, Doc], wanted: Mapping[str, Doc]) -> dict[str, str]:
+        """Which containers cannot stay, and why."""
+        reasons = {}
+        for name, each in found.items():
+            labels = each["Labels"]
+            if name not in wanted:
+                reasons[name] = f"there are to be {self.options.agents} agents"
+            elif not labels.get(HOME):
+                reasons[name] = "it is of a session that is gone"
+            elif each["State"] in ("created", "dead", "removing"):
+                reasons[name] = "it never started"
+            elif changed := spec.differences(labels, wanted[name]["Labels"]):
+                reasons[name] = "; ".join(changed)
+        return reasons
+
+    async def _bring(self, name: str, config: Doc, found: Doc | None, *, follow: bool) -> None:
+        """Have a container run, and be told of its end."""
+        from cove.node.docker.connection import DockerError
+
+        engine = self._here
+        try:
+            if found is None:
+                self._made.append(name)
+                id = await engine.create(name, config)
+                await engine.put(id, entrypoint.archive())
+            else:
+                id = str(found["Id"])
+            if found is None or found["State"] != "running":
+                await engine.start(id)
+        except DockerError as e:
+            raise K3sError(self._no_start(name, str(e))) from e
+        if follow:
+            self._tasks.start(f"log of {name}", self._follow(id, from_now=found is not None))
+        self._tasks.start(f"end of {name}", self._watch(name, id))
+
+    def _no_start(self, name: str, why: str) -> str:
+        text = f"the container {name} does not start: {why}"
+        if "port is already allocated" in why or "address already in use" in why:
+            return f"{text}; choose another api_port, or 0 for any free one"
+        return text
+
+    async def _find_port(self) -> None:
+        found = await self._here.inspect(self._server) or {}
+        bound = ((found.get("NetworkSettings") or {}).get("Ports") or {}).get(spec.API) or ()
+        for each in bound:
+            if each.get("HostPort"):
+                self._port = int(each["HostPort"])
+
+    async def _make_network(self) -> None:
+        if any(n["Name"] == self.network for n in await self._here.networks(self._cluster_label)):
+            return
+        await self._here.create_network(
+            {
+                "Name": self.network,
+                "CheckDuplicate": True,
+                "Driver": "bridge",
+                "Labels": self._labels,
+            }
+        )
+
+    # -- their ends
+
+    async def _follow(self, id: str, *, from_now: bool) -> None:
+        """Every line that a container writes, told."""
+        from cove.node.docker.connection import DockerError, EngineDownError
+        from cove.node.docker.logs import frames
+
+        params = {"stdout": "true", "stderr": "true", "follow": "true"}
+        if from_now:
+            params["tail"] = "0"
+        rest = b""
+        try:
+            async with self._here.log(id, params) as content:
+                async for piece in frames(content, False):
+                    *lines, rest = (rest + piece).split(b"\n")
+                    for line in lines:
+                        self._log(f"{self.name}: {line.decode(errors='replace').rstrip()}")
+        except (DockerError, EngineDownError):
+            return  # who waits for its end tells what happened
+
+    async def _watch(self, name: str, id: str) -> None:
+        """Tell when a container has ended."""
+        from cove.node.docker.connection import DockerError, EngineDownError
+
+        try:
+            code = await self._here.ended(id)
+            words = await self._last_words(id)
+        except (DockerError, EngineDownError) as e:
+            self._deaths[name] = f"what became of {name} is not known: {e}"
+        else:
+            how = "was removed" if code == -1 else f"has ended ({code})"
+            last = f"; its log ends with\n{words}" if words else ""
+            self._deaths[name] = f"the container {name} {how}{last}"
+        self._died.set()
+        self._log(self._deaths[name])
+
+    async def _last_words(self, id: str) -> str:
+        from cove.node.docker.connection import DockerError
+        from cove.node.docker.logs import frames
+
+        params = {"stdout": "true", "stderr": "true", "tail": str(LAST_LINES)}
+        try:
+            async with self._here.log(id, params) as content:
+                text = b"".join([piece async for piece in frames(content, False)])
+        except DockerError:
+            return ""  # it was removed
+        return "\n".join(f"  {line}" for line in text.decode(errors="replace").splitlines())
+
+    async def _revive(self) -> None:
+        """Look whether somebody has started again what had ended."""
+        for name in list(self._deaths):
+            found = await self._here.inspect(name)
+            if found is not None and found["State"]["Running"]:
+                del self._deaths[name]
+                self._tasks.start(f"end of {name}", self._watch(name, found["Id"]))
+                if name == self._server:
+                    self._tasks.start(f"log of {name}", self._follow(found["Id"], from_now=True))
+                    # The engine may have given it another port.
+                    await self._find_port()
+                    self._signature = ()
+        if not self._deaths:
+            self._died.clear()
+
+    # -- readiness
+
+    async def _until_ready(self) -> None:
+        """Return when the API answers with all nodes ready, raise when a container has ended."""
+        deadline = self._clock.monotonic() + PATIENCE
+        said = ""
+        while True:
+            health = await self._look()
+            if health.healthy:
+                return
+            if self._deaths:
+                raise K3sError("\n".join(self._deaths.values()))
+            if self._clock.monotonic() >= deadline:
+                words = await self._last_words(self._server)
+                raise K3sError(
+                    f"the cluster {self.name} is not ready after {PATIENCE:.0f} s: "
+                    f"{health.reason}; the server's log ends with\n{words}"
+                )
+            if health.reason != said:
+                said = health.reason
+                self._log(f"{self.name} is starting: {said}")
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until it is time to look again, or a container has ended."""
+        waits = [
+            asyncio.ensure_future(self._clock.sleep(POLL)),
+            asyncio.ensure_future(self._died.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _look(self) -> Health:
+        """One look, without a command run in a container: the file, the variants, the nodes."""
+        if self._deaths:
+            return Health(False, "\n".join(self._deaths.values()))
+        async with self._looking:
+            try:
+                await self._read()
+            except FileNotFoundError:
+                return Health(False, "k3s has not written its kubeconfig yet")
+            except IncompleteError as e:
+                return Health(False, f"k3s has not finished its kubeconfig yet: {e}")
+            except OSError as e:
+                return Health(False, f"{self.variants.raw} cannot be read: {e.strerror or e}")
+            try:
+                nodes = await nodes_of(self.client)
+            except ASKING as e:
+                if stale(e):
+                    # Of an earlier server: this one will write its own.
+                    await asyncio.to_thread(self.variants.forget)
+                    self._published = False
+                return Health(False, why_not(e))
+            await self._publish()
+            return judged(nodes, 1 + self.options.agents)
+
+    async def _read(self) -> None:
+        """Have variants and a client of what k3s wrote, if that is new."""
+        found = self.variants.raw.stat()
+        signature = (found.st_ino, found.st_mtime_ns, found.st_size, self._port)
+        if signature == self._signature:
+            return
+        await self._publish(anew=True)
+        connection = await asyncio.to_thread(kubeconfig.load, self.variants.local)
+        before, self._client = self._client, Client.connect(connection)
+        self._signature = signature
+        if before is not None:
+            await before.close()
+
+    async def _publish(self, *, anew: bool = False) -> None:
+        """Write the variants, unless they are out."""
+        if self._published and not anew:
+            return
+        inside = f"https://{self.name}:{spec.PORT}"
+        await asyncio.to_thread(self.variants.derive, local=self.url, container=inside)
+        self._published = True
+
+    # -- removing
+
+    async def _give_up(self, fresh: bool) -> None:
+        """Remove what was made for a cluster that did not start."""
+        await self._tasks.close()
+        found = await self._here.containers(self._cluster_label)
+        if self._keep and self._server not in self._made:
+            # It ran before, and does now: it only was to have more.
+            found = [each for each in found if _name(each) in self._made]
+            await self._remove_containers(found)
+            if not fresh:
+                return
+        else:
+            await self._remove_containers(found)
+            await self._remove_network()
+        if fresh or not self._keep:
+            await self._remove_folder()
+
+    async def _remove(self) -> None:
+        """Containers, network, folder; the data volume stays."""
+        await self._tasks.close()
+        await self._remove_containers(await self._here.containers(self._cluster_label))
+        await self._remove_network()
+        await self._remove_folder()
+
+    async def _remove_folder(self) -> None:
+        await asyncio.to_thread(shutil.rmtree, self.variants.folder, ignore_errors=True)
+
+    async def _remove_containers(self, found: Any) -> None:
+        """Remove them all; a server with a data volume is asked to end first."""
+        engine = self._here
+
+        async def remove(each: Doc) -> None:
+            name = _name(each)
+            if name == self._server and self._place is not None and self._place.volume:
+                await engine.stop(each["Id"], GRACE)
+            await engine.remove(each["Id"])
+
+        await together(*(remove(each) for each in found))
+
+    async def _remove_network(self) -> None:
+        """Once nobody is on it any more: a container that is being removed holds it."""
+        from cove.node.docker.connection import DockerError
+
+        for attempt in range(50):
+            try:
+                await self._here.remove_network(self.network)
+                return
+            except DockerError as e:
+                if attempt == 49:
+                    self._log(f"the network {self.network} is left: {e}")
+            await asyncio.sleep(0.1)
+
+
+def _name(container: Doc) -> str:
+    return str(container["Names"][0]).lstrip("/")
+
+
+class _Locked:
+    """A lock file; closed, it is released.  The file stays: who waits has it open."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def acquire(self, how: int) -> bool:
+        """Have the lock now, or not."""
+        try:
+            fcntl.flock(self._descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Release it; no effect the second time."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _token(kept: Path | None) -> str:
+    """What agents join with: kept as long as the server's data, which remembers it."""
+    if kept is None:
+        return secrets.token_hex(24)
+    file = kept / "token"
+    with suppress(FileNotFoundError):
+        return file.read_text().strip()
+    token = secrets.token_hex(24)
+    publish(file, f"{token}\n")
+    return token

@@ -1,0 +1,266 @@
+"""What an engine is told of a k3s cluster's containers.  Pure: options in, documents out.
+
+The server and its agents differ in their command, what they are told in their environment,
+and what of this machine they have; the rest is the same.
+
+Source: https://docs.k3s.io/cli/server, https://docs.k3s.io/cli/agent
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cove.engines.cluster import ClusterOptions, OptionError
+from cove.engines.credentials import HOST_OF_CONTAINERS
+from cove.engines.k3s.entrypoint import PATH, SCRIPT
+from cove.kube.version import MAJOR, MINOR
+from cove.node.docker.labels import CONFIG_HASH, OPTIONS, ROLE
+
+__all__ = [
+    "API",
+    "Place",
+    "agent",
+    "agent_name",
+    "check",
+    "differences",
+    "image",
+    "registries",
+    "server",
+    "server_arguments",
+    "with_data_volume",
+]
+
+Doc = dict[str, Any]
+
+REPOSITORY = "rancher/k3s"
+DEFAULT_TAG = f"v{MAJOR}.{MINOR}.0-k3s1"
+POD_SUBNET = "10.42.0.0/16"
+SERVICE_SUBNET = "10.43.0.0/16"
+# Load balancers need ports of this machine, metrics time and memory: who wants them says so.
+DISABLED = ("servicelb", "metrics-server")
+# cove's words for parts of k3s.
+_PARTS = {"ingress": "traefik"}
+PORT = 6443
+API = f"{PORT}/tcp"
+KUBECONFIG = "/tmp/k3s-kubeconfig"
+# k3s writes as root, and who started the cluster has to read it: the folder it is in is
+# that user's alone.
+KUBECONFIG_MODE = "0644"
+DATA = "/var/lib/rancher/k3s"
+# A node's password: the server remembers it, so a node that is made anew has to as well.
+NODE = "/etc/rancher/node"
+REGISTRIES = "/etc/rancher/k3s/registries.yaml"
+_TAG = re.compile(r"v\d+\.\d+\.\d+(-rc\d+)?(-alpha\d+|-beta\d+)?-k3s\d+|latest|stable")
+_VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[+-](.+))?")
+
+
+def check(options: ClusterOptions) -> None:
+    """Raise OptionError for what k3s cannot do, or must not."""
+    image(options, "server")
+    for argument in options.extra_args:
+        if argument.split("=")[0] in ("--cluster-init", "cluster-init"):
+            raise OptionError(
+                "extra_args --cluster-init: with etcd the cluster would not start again once its "
+                "container has another address; leave it out, SQLite keeps the objects"
+            )
+
+
+def image(options: ClusterOptions, role: str) -> str:
+    """The image of a role: ``images``, else the version's.  Agents are what the server is."""
+    named = options.images.get(role) or options.images.get("server")
+    return named or f"{REPOSITORY}:{_tag(options.version)}"
+
+
+def _tag(version: str | None) -> str:
+    """An image's tag for a Kubernetes version or a tag of k3s."""
+    if version is None:
+        return DEFAULT_TAG
+    tag = version.replace("+", "-")
+    if _TAG.fullmatch(tag):
+        return tag
+    found = _VERSION.fullmatch(version)
+    if found is not None and found[4] is None:
+        if found[3] is not None:
+            return f"v{found[1]}.{found[2]}.{found[3]}-k3s1"
+        if found.group(1, 2) == (MAJOR, MINOR):
+            return DEFAULT_TAG
+    raise OptionError(
+        f'version "{version}" is no version of k3s: say a whole one, such as 1.36.0, or an '
+        f"image's tag, such as {DEFAULT_TAG}"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """What of this machine and its engine a cluster's containers have.
+
+    ``folder`` is the cluster's state folder.  ``nodes`` keeps what a node remembers of
+    itself, for clusters that outlive their containers; None for others.  ``volume`` is the
+    data volume's name, ``""`` for none.
+    """
+
+    network: str
+    token: str
+    folder: Path
+    nodes: Path | None = None
+    volume: str = ""
+
+
+def server_arguments(name: str, options: ClusterOptions) -> list[str]:
+    """The server's command line.  Never ``--cluster-init``: see :func:`check`."""
+    names = dict.fromkeys(["127.0.0.1", "localhost", name, "0.0.0.0", HOST_OF_CONTAINERS])
+    parts = dict.fromkeys([*DISABLED, *(_PARTS.get(part, part) for part in options.disable)])
+    return [
+        "server",
+        *(f"--tls-san={each}" for each in names),
+        f"--cluster-cidr={options.pod_subnet or POD_SUBNET}",
+        f"--service-cidr={options.service_subnet or SERVICE_SUBNET}",
+        *(f"--disable={part}" for part in parts),
+        *options.extra_args,
+    ]
+
+
+def agent_name(name: str, index: int) -> str:
+    """An agent's node, host and name in the network."""
+    return f"{name}-agent-{index}"
+
+
+def server(name: str, options: ClusterOptions, place: Place, labels: Mapping[str, str]) -> Doc:
+    """The server's container."""
+    environment = {
+        "K3S_KUBECONFIG_OUTPUT": f"{KUBECONFIG}/kubeconfig.yaml",
+        "K3S_KUBECONFIG_MODE": KUBECONFIG_MODE,
+    }
+    config = _node(name, options, place, "server", environment, server_arguments(name, options))
+    config["ExposedPorts"] = {API: {}}
+    host = config["HostConfig"]
+    host["PortBindings"] = {API: [{"HostIp": "127.0.0.1", "HostPort": str(options.api_port or "")}]}
+    host["Binds"].append(f"{place.folder / 'cluster'}:{KUBECONFIG}:rw")
+    if place.volume:
+        config = with_data_volume(config, place.volume)
+    shown = {
+        "image": config["Image"],
+        "api_port": options.api_port,
+        "pod_subnet": options.pod_subnet or POD_SUBNET,
+        "service_subnet": options.service_subnet or SERVICE_SUBNET,
+        "disable": sorted(options.disable),
+        "extra_args": list(options.extra_args),
+        "data_volume": place.volume,
+        "mirrors": dict(options.mirrors),
+    }
+    return _labelled(config, "server", shown, options, labels)
+
+
+def agent(
+    name: str, index: int, options: ClusterOptions, place: Place, labels: Mapping[str, str]
+) -> Doc:
+    """The container of an agent.  It asks for the server until that is there."""
+    environment = {"K3S_URL": f"https://{name}:{PORT}"}
+    config = _node(agent_name(name, index), options, place, "agent", environment, ["agent"])
+    shown = {"image": config["Image"], "mirrors": dict(options.mirrors)}
+    return _labelled(config, "agent", shown, options, labels)
+
+
+def _node(
+    name: str,
+    options: ClusterOptions,
+    place: Place,
+    role: str,
+    environment: Mapping[str, str],
+    command: list[str],
+) -> Doc:
+    """What server and agents have in common."""
+    binds = ["/sys/fs/cgroup:/sys/fs/cgroup:rw"]
+    if place.nodes is not None:
+        binds.append(f"{place.nodes / name}:{NODE}:rw")
+    if options.mirrors:
+        binds.append(f"{place.folder / 'registries.yaml'}:{REGISTRIES}:ro")
+    told = {**environment, "K3S_TOKEN": place.token, "K3S_NODE_NAME": name}
+    return {
+        "Image": image(options, role),
+        "Hostname": name,
+        "Entrypoint": [PATH],
+        "Cmd": command,
+        "Env": [f"{key}={value}" for key, value in told.items()],
+        "HostConfig": {
+            "Privileged": True,
+            "Init": True,
+            "UsernsMode": "host",
+            "CgroupnsMode": "host",
+            "Binds": binds,
+            "Tmpfs": {"/run": "", "/var/run": ""},
+            "NetworkMode": place.network,
+            "ExtraHosts": [f"{HOST_OF_CONTAINERS}:host-gateway"],
+        },
+        "NetworkingConfig": {"EndpointsConfig": {place.network: {"Aliases": [name]}}},
+    }
+
+
+def with_data_volume(config: Mapping[str, Any], volume: str) -> Doc:
+    """The same container with a volume for the server's data; one that has one stays as it is."""
+    host = config["HostConfig"]
+    if any(bind.split(":")[1] == DATA for bind in host["Binds"]):
+        return dict(config)
+    binds = [*host["Binds"], f"{volume}:{DATA}:rw"]
+    return {**config, "HostConfig": {**host, "Binds": binds}}
+
+
+def registries(mirrors: Mapping[str, str]) -> str:
+    """``registries.yaml``: where images of a registry are fetched from instead.
+
+    Source: https://docs.k3s.io/installation/private-registry
+    """
+    listed = {host: {"endpoint": [url]} for host, url in mirrors.items()}
+    return json.dumps({"mirrors": listed}, indent=1) + "\n"  # JSON is YAML
+
+
+def _labelled(
+    config: Doc,
+    role: str,
+    shown: Mapping[str, Any],
+    options: ClusterOptions,
+    labels: Mapping[str, str],
+) -> Doc:
+    """With labels that tell, later, what it was made of.
+
+    What a script or a mirror's file holds counts, too; who made the container does not.
+    """
+    counted = [config, SCRIPT, registries(options.mirrors) if options.mirrors else ""]
+    text = json.dumps(counted, sort_keys=True)
+    config["Labels"] = {
+        **labels,
+        ROLE: role,
+        CONFIG_HASH: sha256(text.encode()).hexdigest()[:16],
+        OPTIONS: json.dumps(shown, sort_keys=True),
+    }
+    return config
+
+
+def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Why a container with the labels ``before`` is not the one wanted; none if it is."""
+    if before.get(CONFIG_HASH) == after[CONFIG_HASH]:
+        return []
+    try:
+        had = json.loads(before.get(OPTIONS) or "{}")
+    except ValueError:
+        had = {}
+    wanted = json.loads(after[OPTIONS])
+    return [
+        f"{key} was {_shown(had.get(key))}, is {_shown(value)}"
+        for key, value in wanted.items()
+        if had.get(key) != value
+    ] or ["cove makes it in another way, or with another token, by now"]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={each}" for key, each in value.items()) or "none"
+    return "none" if value in (None, "", 0) else str(value)
