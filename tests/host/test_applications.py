@@ -12,6 +12,7 @@ from app_world import chart, deployment, service
 
 from cove import App
 from cove.client import Client
+from cove.engines.embedded import EmbeddedCluster
 from cove.engines.home import ClusterFolder
 from cove.host import BlockedError, Host, State
 from cove.kube.gvk import GVR
@@ -270,3 +271,23 @@ async def test_leaving_at_any_moment_leaves_no_cluster(
         await asyncio.sleep(moment)
     assert asyncio.all_tasks() == before
     assert not ClusterFolder("shop-k8s").exists
+
+
+@pytest.mark.requires("helm")
+async def test_the_same_application_on_a_cluster_that_exists(
+    app: App, cluster: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_path))
+    (app.root / "web.yaml").write_text(deployment() + "---" + service())
+    k8s = app.cluster("k8s")
+    web = k8s.manifests("web", "web.yaml", wait=True)
+    k8s.helm("cache", chart=chart(app.root / "chart")).after(web)
+    k8s.endpoint("url", service="web", port=80)
+    app.process("api", ["sh", "-c", "echo $KUBECONFIG; sleep 1000"]).reference(k8s)
+    async with app.run(engine="existing", context=cluster.name) as host:
+        await host.ready()
+        assert host.url("k8s") == cluster.url
+        assert await text_of(cluster.client, "cache") == "default"
+        await heard(host, "api", str(host.cluster("k8s").kubeconfig_path))
+        assert host.cluster("k8s").kubeconfig_path != cluster.kubeconfig_path
+    assert await text_of(cluster.client, "cache") == "default", "it is not ours to clean up"

@@ -58,7 +58,15 @@ def up(
     ] = False,
     engine: Annotated[
         str | None,
-        typer.Option(help="Where the application's clusters come from. [embedded]"),
+        typer.Option(
+            metavar="ENGINE",
+            help="Where the application's clusters come from: embedded, k3s or existing. "
+            "[COVE_ENGINE, embedded]",
+        ),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(help="The kubeconfig's context, for the engine existing. [the current one]"),
     ] = None,
     output: Output = Format.table,
     name: Name = DEFAULT,
@@ -130,11 +138,12 @@ def up(
             application,
             engine=engine,
             container_engine=container_engine,
+            context=context,
             detach=detach,
             output=output,
         )
         raise typer.Exit(code)
-    if detach or engine:
+    if detach or engine or context:
         raise typer.BadParameter("it is an option of an application: cove up APP", param_hint="APP")
     from cove.engines.process import start
 

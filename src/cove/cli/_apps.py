@@ -33,7 +33,13 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def up(
-    app: str, *, engine: str | None, container_engine: str | None, detach: bool, output: Format
+    app: str,
+    *,
+    engine: str | None,
+    container_engine: str | None,
+    context: str | None,
+    detach: bool,
+    output: Format,
 ) -> int:
     """Run the application of a file; the exit code."""
     from cove.host.load import load
@@ -43,7 +49,14 @@ def up(
     if detach:
         from cove.host.background import start
 
-        folder = start(app, declared, engine=engine, container_engine=container_engine, say=note)
+        folder = start(
+            app,
+            declared,
+            engine=engine,
+            container_engine=container_engine,
+            context=context,
+            say=note,
+        )
         show(_rows(declared.name, _statuses(declared.name)), output)
         note(f"log: {folder.path / 'app.log'}")
         return 0
@@ -55,6 +68,7 @@ def up(
         declared,
         engine=engine,
         container_engine=container_engine,
+        context=context,
         json=output is not Format.table,
     )
     try:

@@ -92,18 +92,21 @@ class App:
         *,
         engine: str | None = None,
         container_engine: str | None = None,
+        context: str | None = None,
         clock: Clock | None = None,
     ) -> Host:
         """The application, running: ``async with app.run() as host``.
 
         ``engine`` is where clusters come from that name none themselves: embedded, k3s or
         existing; None takes ``COVE_ENGINE``, else embedded.  ``container_engine`` is what
-        runs containers, as in :func:`cove.embedded`.  Leaving the block ends everything in
-        reverse order.
+        runs containers, as in :func:`cove.embedded`; ``context`` the one of an existing cluster
+        for those that name none.  Leaving the block ends everything in reverse order.
         """
         from cove.host.host import Host
 
-        return Host(self, engine=engine, container_engine=container_engine, clock=clock)
+        return Host(
+            self, engine=engine, container_engine=container_engine, context=context, clock=clock
+        )
 
     # -- what can be declared
 

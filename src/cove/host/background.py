@@ -35,6 +35,7 @@ def start(
     *,
     engine: str | None,
     container_engine: str | None,
+    context: str | None,
     say: Callable[[str], None],
 ) -> AppFolder:
     """Start the application and return when all of it is ready.
@@ -46,7 +47,9 @@ def start(
     with folder.taken():
         pass  # nobody runs it; it takes the folder itself
     read, write = os.pipe()
-    options = json.dumps({"engine": engine, "container_engine": container_engine})
+    options = json.dumps(
+        {"engine": engine, "container_engine": container_engine, "context": context}
+    )
     with open(folder.path / "app.log", "wb", opener=_private) as log:
         process = subprocess.Popen(
             [

@@ -36,6 +36,7 @@ async def run(
     *,
     engine: str | None = None,
     container_engine: str | None = None,
+    context: str | None = None,
     json: bool = False,
     watcher: Watcher | None = None,
 ) -> int:
@@ -45,7 +46,7 @@ async def run(
     ``json`` prints a document for each line and state.  Raises AppError if it cannot be
     started at all.
     """
-    host = app.run(engine=engine, container_engine=container_engine)
+    host = app.run(engine=engine, container_engine=container_engine, context=context)
     stopping = asyncio.Event()
     code = DONE
     loop = asyncio.get_running_loop()

@@ -49,11 +49,13 @@ class Host:
         *,
         engine: str | None = None,
         container_engine: str | None = None,
+        context: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.app = app
         self.engine = engine
         self.container_engine = container_engine
+        self.context = context
         self.clock: Clock = clock or SystemClock()
         # Set when nothing is to be waited for any more.
         self.hurry = asyncio.Event()

@@ -126,18 +126,21 @@ class ClusterResource(Resource):
         """Run it; see Resource.run."""
         from cove.engines.select import open_cluster
 
-        options = self.options
-        if options.container_engine is None:
-            options = replace(options, container_engine=run.host.container_engine)
+        host, options = run.host, self.options
+        options = replace(
+            options,
+            container_engine=options.container_engine or host.container_engine,
+            context=options.context or host.context,
+        )
         cluster = open_cluster(
             self.cluster_name,
             options,
-            engine=self.engine or run.host.engine,
+            engine=self.engine or host.engine,
             log=run.log,
             clock=run.clock,
         )
         async with cluster:
-            run.host.register(self.name, cluster)
+            host.register(self.name, cluster)
             run.provide(
                 ClusterReference(
                     self.name,
