@@ -533,6 +533,38 @@ async def test_agents_come_and_go_without_the_server(
     assert any("agent-1 is removed: there are to be 0 agents" in line for line in said)
 
 
+async def test_two_who_start_a_persistent_cluster_at_once_get_one(
+    start: Open, engine: Engine
+) -> None:
+    async with behind() as served:
+        one = start(served, lifetime="persistent")
+        other = start(served, lifetime="persistent", at_once=False)
+        await asyncio.gather(one.__aenter__(), other.__aenter__())
+
+        found = await containers(engine, one)
+        assert list(found) == ["server"]
+        assert one.url == other.url
+        await other.__aexit__(None, None, None)
+        assert (await one.health()).healthy
+        one.discard()
+        await one.__aexit__(None, None, None)
+        assert await nothing_is_left(engine, one)
+
+
+async def test_what_the_engine_refuses_is_told_as_an_error_of_the_cluster(
+    start: Open, engine: Engine
+) -> None:
+    async with behind() as served:
+        cluster = start(served)
+        await engine.create_network({"Name": cluster.network, "CheckDuplicate": True})
+        try:
+            with pytest.raises(K3sError, match=r"the k3s cluster k8s cannot be made: .*exists"):
+                await cluster.__aenter__()
+        finally:
+            await engine.remove_network(cluster.network)
+        assert await engine.containers(cluster._cluster_label) == []
+
+
 async def test_a_stopped_persistent_cluster_is_started_again(start: Open, engine: Engine) -> None:
     async with behind() as served:
         async with start(served, lifetime="persistent") as cluster:

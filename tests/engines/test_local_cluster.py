@@ -220,6 +220,29 @@ async def test_a_session_that_does_not_start_leaves_nothing(start: Open, cove: C
     assert not cove.folder("shop").exists()
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 4, 8, 16])
+async def test_who_is_cancelled_while_a_session_starts_leaves_nothing(
+    start: Open, cove: Cove, turns: int
+) -> None:
+    before = _open_files()
+    tasks = len(asyncio.all_tasks())
+    entering = asyncio.ensure_future(start().__aenter__())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    entering.cancel()
+    async with asyncio.timeout(5):
+        try:
+            cluster = await entering
+        except asyncio.CancelledError:
+            pass
+        else:  # it was faster
+            await cluster.__aexit__(None, None, None)
+
+    assert not cove.folder("shop").exists()
+    assert (_open_files(), len(asyncio.all_tasks())) == (before, tasks)
+
+
 async def test_health_tells_which_nodes_are_missing(start: Open) -> None:
     async with start(agents=1) as cluster:
         nodes = (await cluster.client.list(NODES)).items

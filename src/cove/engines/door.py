@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from cove.client import Tasks
+from cove.engines._work import finished
 from cove.kube.status import CoveError
 from cove.node.docker import EngineAddress, EngineError, find_engine
 from cove.server.http import PortTakenError
@@ -56,10 +57,13 @@ async def door_host(address: EngineAddress, *, platform: str = sys.platform) -> 
     """
     if platform != "linux":
         return LOOPBACK
-    from cove.node.docker.connection import Engine
+    from cove.node.docker.connection import DockerError, Engine
 
-    async with Engine(address) as engine:
-        networks = {n["Name"]: n for n in await engine.networks()}
+    try:
+        async with Engine(address) as engine:
+            networks = {n["Name"]: n for n in await engine.networks()}
+    except DockerError as e:
+        raise EngineError(f"{address} does not tell its networks: {e}") from e
     default = networks.get("bridge") or networks.get("podman") or {}
     for config in (default.get("IPAM") or {}).get("Config") or ():
         if config.get("Gateway") and ":" not in config["Gateway"]:
@@ -81,9 +85,9 @@ async def open_door(cluster: EmbeddedCluster, stack: AsyncExitStack) -> tuple[st
     if folder is not None:
         (folder.path / "door").unlink(missing_ok=True)
     try:
-        host = await door_host(
-            engine_for(cluster.settings.container_engine, "there is no door for containers")
-        )
+        what = "there is no door for containers"
+        engine = await finished(engine_for, cluster.settings.container_engine, what)
+        host = await door_host(engine)
         try:
             port = await cluster.listen_at(host, stack, last[1] if last else 0)
         except PortTakenError:

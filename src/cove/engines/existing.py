@@ -335,7 +335,8 @@ class ExistingCluster(Cluster):
                     f"containers cannot reach the cluster {self.name}, which listens on "
                     f"{url.netloc} of this machine alone"
                 )
-                door = await door_host(engine_for(self.options.container_engine, what))
+                engine = await finished(engine_for, self.options.container_engine, what)
+                door = await door_host(engine)
                 if sys.platform == "linux":
                     relay = Relay(door, (host, port))
                     self._port = (await self._stack.enter_async_context(relay)).port

@@ -164,7 +164,8 @@ class LocalCluster(Cluster):
         async with self._opening:
             if self._door is None:
                 what = f"containers cannot reach the cluster {self.name}"
-                host = await door_host(engine_for(self.options.container_engine, what))
+                engine = await finished(engine_for, self.options.container_engine, what)
+                host = await door_host(engine)
                 self._door = await self._listen(host)
         server = f"https://{HOST_OF_CONTAINERS}:{self._door}"
         text = readdressed(self.kubeconfig_path.read_text(), server)

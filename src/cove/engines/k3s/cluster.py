@@ -155,11 +155,13 @@ class K3sCluster(Cluster):
 
     async def health(self) -> Health:
         """Look now: containers, kubeconfig, nodes."""
+        from cove.node.docker.connection import DockerError
+
         try:
             async with self._looking:
                 await self._revive()
             return await self._look()
-        except CoveError as e:
+        except (CoveError, DockerError) as e:
             return Health(False, str(e))
 
     def discard(self) -> None:
@@ -169,28 +171,38 @@ class K3sCluster(Cluster):
     # -- entering and leaving
 
     async def __aenter__(self) -> Self:
+        """Start it, or take it as it is; see the class."""
+        from cove.node.docker.connection import DockerError
+
+        try:
+            async with AsyncExitStack() as stack:
+                await self._enter(stack)
+                self._stack = stack.pop_all()
+        except DockerError as e:
+            raise K3sError(f"the k3s cluster {self.name} cannot be made: {e}") from e
+        return self
+
+    async def _enter(self, stack: AsyncExitStack) -> None:
         from cove.node.docker.connection import Engine
         from cove.node.docker.reaper import reap
 
-        async with AsyncExitStack() as stack:
-            starting = await self._lock(stack)
-            address = engine_for(self.options.container_engine, f"the k3s cluster {self.name}")
-            self._engine = await stack.enter_async_context(Engine(address))
-            await reap(self._engine)
-            await self._refuse_to_end_what_lasts()
-            stack.push_async_callback(self._close)
-            fresh = not self.variants.folder.exists()
-            try:
-                self._place = await finished(self._make_folder)
-                await self._have_images()
-                await self._start()
-                await self._until_ready()
-            except BaseException:
-                await self._give_up(fresh)
-                raise
-            starting.close()
-            self._stack = stack.pop_all()
-        return self
+        starting = await self._lock(stack)
+        what = f"the k3s cluster {self.name}"
+        address = await finished(engine_for, self.options.container_engine, what)
+        self._engine = await stack.enter_async_context(Engine(address))
+        await reap(self._engine)
+        await self._refuse_to_end_what_lasts()
+        stack.push_async_callback(self._close)
+        fresh = not self.variants.folder.exists()
+        try:
+            self._place = await finished(self._make_folder)
+            await self._have_images()
+            await self._start()
+            await self._until_ready()
+        except BaseException:
+            await self._give_up(fresh)
+            raise
+        starting.close()
 
     async def __aexit__(self, *exc: object) -> None:
         try:
