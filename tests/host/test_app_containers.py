@@ -245,10 +245,9 @@ async def test_a_persistent_container_stays_and_is_taken_as_it_is(app: App, engi
         assert "it runs already, as it is declared" in notes[1]
         assert "it is made anew (changed: environment)" in notes[2]
     finally:
-        for left in await engine.containers({"dev.cove.app": "shop"}):
-            await engine.remove(left["Id"])
-        for network in await engine.networks({"dev.cove.app": "shop"}):
-            await engine.remove_network(network["Name"])
+        async with declare("two").run() as host:
+            await host.wait("db")
+            host.discard()
 
 
 async def test_what_a_killed_session_left_is_reaped_by_the_next(

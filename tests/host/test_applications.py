@@ -14,6 +14,7 @@ from cove import App
 from cove.client import Client
 from cove.engines.embedded import EmbeddedCluster
 from cove.engines.home import ClusterFolder
+from cove.engines.process import stop as stop_cluster
 from cove.host import BlockedError, Host, State
 from cove.kube.gvk import GVR
 
@@ -291,3 +292,21 @@ async def test_the_same_application_on_a_cluster_that_exists(
         await heard(host, "api", str(host.cluster("k8s").kubeconfig_path))
         assert host.cluster("k8s").kubeconfig_path != cluster.kubeconfig_path
     assert await text_of(cluster.client, "cache") == "default", "it is not ours to clean up"
+
+
+async def test_a_persistent_cluster_stays_until_it_is_discarded(app: App) -> None:
+    app.cluster("k8s", lifetime="persistent")
+    folder = ClusterFolder("shop-k8s")
+    async with app.run() as host:
+        await host.wait("k8s")
+        first = folder.serving()
+    try:
+        assert folder.serving() == first is not None
+        async with app.run() as host:
+            await host.wait("k8s")
+            assert folder.serving() == first
+            assert "is running already" in said(host, "k8s")
+            host.discard()
+        assert folder.serving() is None
+    finally:
+        stop_cluster("shop-k8s")

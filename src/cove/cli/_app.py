@@ -231,11 +231,14 @@ def down(
         str | None,
         typer.Argument(metavar="[APP]", help="The name of an application that runs, or its file."),
     ] = None,
+    all: Annotated[
+        bool, typer.Option("--all", help="End what the application declares persistent, too.")
+    ] = False,
     name: Name = DEFAULT,
 ) -> None:
     """Stop an application, or a cluster; what a cluster holds stays for the next start."""
     if application is not None:
-        _apps.down(application)
+        _apps.down(application, all=all)
         return
     from cove.engines.process import stop
 

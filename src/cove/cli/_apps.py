@@ -116,8 +116,11 @@ def statuses(app: str | None) -> list[dict[str, Any]]:
     return rows
 
 
-def down(app: str) -> None:
-    """End an application, by its name or its file; returns when nothing of it runs."""
+def down(app: str, *, all: bool) -> None:
+    """End an application, by its name or its file; returns when nothing of it runs.
+
+    ``all`` ends what is persistent as well.
+    """
     from cove.host.folder import AppFolder
     from cove.host.remote import Remote, running
     from cove.host.stop import stop
@@ -131,7 +134,7 @@ def down(app: str) -> None:
     async def ask() -> AppFolder:
         folder = running(name)
         async with Remote(folder) as remote:
-            await remote.down()
+            await remote.down(all=all)
         return folder
 
     stop(_run(ask()))

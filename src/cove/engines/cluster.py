@@ -133,3 +133,6 @@ class Cluster(ABC):
     @abstractmethod
     async def health(self) -> Health:
         """Ask the API server now; never raises, leaks nothing however often it is asked."""
+
+    def discard(self) -> None:  # noqa: B027 — most have nothing that outlives them
+        """Have leaving end it, although it is persistent; its objects stay in their volume."""

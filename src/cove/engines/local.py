@@ -264,7 +264,18 @@ class SessionCluster(LocalCluster):
 class BackgroundCluster(LocalCluster):
     """Runs in a process of its own, which stays when this one leaves it."""
 
+    _discarded = False
+
+    def discard(self) -> None:
+        """See :class:`Cluster`."""
+        self._discarded = True
+
+    async def _stop(self) -> None:
+        if self._discarded:
+            await asyncio.to_thread(stop, self.name)
+
     async def _start(self, stack: AsyncExitStack) -> None:
+        stack.push_async_callback(self._stop)
         settings = await finished(self._settings)
         started = await _started(self.name, settings)
         if started.already:

@@ -104,6 +104,8 @@ class ControlServer:
         return self._host.board[name].to_dict()
 
     async def _down(self, request: web.Request) -> Any:
+        if request.query.get("all"):
+            self._host.discard()
         self._host.down.set()
         return {}
 

@@ -104,9 +104,12 @@ class Engines:
                     }
                     await engine.create_network(config)
                 self._network = name
-                if not self._keeps():
-                    self._stack.push_async_callback(engine.remove_network, name)
+                self._stack.push_async_callback(self._remove_network, engine, name)
             return self._network
+
+    async def _remove_network(self, engine: Engine, name: str) -> None:
+        if not self._keeps() or self._host.discarding:
+            await engine.remove_network(name)
 
     def _keeps(self) -> bool:
         """Whether containers of the application outlive it, and so does their network."""

@@ -61,6 +61,8 @@ class Host:
         self.hurry = asyncio.Event()
         # Set when somebody asks for its end, with ``cove down``.
         self.down = asyncio.Event()
+        # Whether what is persistent ends as well.
+        self.discarding = False
         self.prober = Prober()
         self.folder = AppFolder(app.name)
         self.graph: Graph = app.graph
@@ -232,6 +234,12 @@ class Host:
         """What belongs to a resource, the last declared first."""
         found = (r for r in self.app.resources.values() if r.parent is not None)
         return [r.name for r in found if r.parent is not None and r.parent.name == name][::-1]
+
+    def discard(self) -> None:
+        """Have leaving end what is persistent as well: clusters and containers."""
+        self.discarding = True
+        for cluster in self._clusters.values():
+            cluster.discard()
 
     def ended_by_hand(self, name: str) -> bool:
         """Whether somebody stopped it, so that it has not failed."""

@@ -104,9 +104,9 @@ class Remote:
         """start, stop or restart a resource."""
         return Status.from_dict(await self._doc("POST", f"/resources/{quote(name)}/{verb}"))
 
-    async def down(self) -> None:
-        """Ask for the end of the application."""
-        await self._doc("POST", "/down")
+    async def down(self, *, all: bool = False) -> None:
+        """Ask for the end of the application; ``all`` means what is persistent as well."""
+        await self._doc("POST", "/down", [("all", "true")] if all else [])
 
     @asynccontextmanager
     async def logs(

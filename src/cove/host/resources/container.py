@@ -103,7 +103,7 @@ class ContainerResource(Referrer):
             try:
                 return await self._follow(run, engine, id)
             finally:
-                if not self.persistent:
+                if not self.persistent or run.host.discarding:
                     await self._end(run, engine, id)
         except (DockerError, EngineDownError) as e:
             raise ResourceError(_said(e)) from e
