@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import stat
@@ -377,7 +376,7 @@ async def test_ten_thousand_health_ticks_leak_nothing(start: Open) -> None:
         assert (_open_files(), len(asyncio.all_tasks()), len(server.connections)) == before
 
 
-async def test_a_server_that_says_no_ten_thousand_times_is_no_leak_either(start: Open) -> None:
+async def test_a_server_that_says_no_leaks_nothing_either(start: Open) -> None:
     async with start() as cluster:
         assert isinstance(cluster, SessionCluster)
         with cluster.embedded.faults.error(500, verbs="list"):
@@ -389,7 +388,3 @@ async def test_a_server_that_says_no_ten_thousand_times_is_no_leak_either(start:
         after = (_open_files(), len(asyncio.all_tasks()))
 
     assert after == before
-
-
-def test_the_state_is_json_for_the_command(cove: Cove) -> None:
-    assert json.loads(cove("status", "-o", "json")) == []
