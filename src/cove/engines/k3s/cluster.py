@@ -483,7 +483,6 @@ class K3sCluster(Cluster):
                     self._tasks.start(f"log of {name}", self._follow(found["Id"], from_now=True))
                     # The engine may have given it another port.
                     await self._find_port()
-                    self._signature = ()
         if not self._deaths:
             self._died.clear()
 
