@@ -338,7 +338,7 @@ def test_a_process_whose_starter_is_gone_does_not_serve(cove: Cove) -> None:
         ["up", "--port", "65536"],
         ["up", "--nodes", "-1"],
         ["status", "-o", "xml"],
-        ["down", "surplus"],
+        ["down", "an-application", "surplus"],
     ],
     ids=lambda a: " ".join(a) or "nothing",
 )
