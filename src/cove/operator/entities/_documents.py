@@ -1,0 +1,118 @@
+"""From documents to typed objects and back.
+
+A document is what the API speaks: plain dictionaries with camelCase names.  What a type does
+not know is passed over when it is read (:mod:`changes` keeps it when an
+object is written back).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from cove.operator.entities._entity import Entity
+from cove.operator.entities._faults import Fault, without
+from cove.operator.entities._hints import prepare
+from cove.operator.entities._struct import Struct
+from cove.operator.entities._values import decode_value, encode_value
+from cove.operator.errors import DocumentError
+
+__all__ = ["from_document", "from_json", "to_document"]
+
+Doc = dict[str, Any]
+S = TypeVar("S", bound=Struct)
+
+
+def to_document(obj: Struct) -> Doc:
+    """The document of an object, or of a part of one; a new one, nothing is shared.
+
+    ``None`` and empty lists and maps are left out.
+    """
+    plan = prepare(type(obj))
+    doc: Doc = msgspec.to_builtins(
+        obj,
+        builtin_types=(timedelta,) if plan.durations else (),
+        order="deterministic" if plan.sets else None,
+        enc_hook=encode_value,
+    )
+    if plan.durations:
+        doc = _with_durations(doc)
+    if isinstance(obj, Entity) and obj.kind:
+        return {"apiVersion": obj.api_version, "kind": obj.kind, **doc}
+    return doc
+
+
+def _with_durations(value: Any) -> Any:
+    if value.__class__ is dict:
+        return {k: _with_durations(v) for k, v in value.items()}
+    if value.__class__ is list:
+        return [_with_durations(v) for v in value]
+    return encode_value(value) if isinstance(value, timedelta) else value
+
+
+def from_document(cls: type[S], doc: Mapping[str, Any]) -> S:
+    """The typed object of a document.
+
+    A null where the type knows none counts as absent, as in Go.  Raises DocumentError, which
+    names the field and what belongs there, for a document that does not fit, and for one of
+    another kind.
+    """
+    prepare(cls)
+    if issubclass(cls, Entity) and isinstance(doc, dict):
+        _same_kind(cls, doc)
+    try:
+        return msgspec.convert(doc, cls, dec_hook=decode_value)
+    except msgspec.ValidationError as error:
+        first = error
+    return _carefully(cls, doc, first)
+
+
+def _carefully(cls: type[S], doc: Any, error: msgspec.ValidationError) -> S:
+    """Try again without the nulls that are in the way, as long as it is a null."""
+    while True:
+        fault = Fault.of(cls, doc, error)
+        if not fault.is_null:
+            raise fault.as_error(cls, doc) from error
+        doc = without(doc, fault.keys)
+        try:
+            return msgspec.convert(doc, cls, dec_hook=decode_value)
+        except msgspec.ValidationError as following:
+            error = following
+
+
+def from_json(cls: type[S], data: bytes | str) -> S:
+    """The same from JSON text, without making a document first; faster for large objects.
+
+    Raises DocumentError for what is no JSON, too.
+    """
+    prepare(cls)
+    try:
+        found = msgspec.json.decode(data, type=cls, dec_hook=decode_value)
+    except msgspec.ValidationError:
+        return from_document(cls, msgspec.json.decode(data))
+    except msgspec.DecodeError as error:
+        raise DocumentError(_kind(cls), "", "", f"expected JSON: {error}") from error
+    return found
+
+
+def _kind(cls: type) -> str:
+    return str(getattr(cls, "kind", "") or cls.__name__)
+
+
+def _same_kind(cls: type[Entity], doc: Mapping[str, Any]) -> None:
+    """Items of a list do not say what they are; what does say it, says it right."""
+    for key, own in (("kind", cls.kind), ("apiVersion", cls.api_version)):
+        given = doc.get(key)
+        if own and given is not None and given != own:
+            raise DocumentError(_kind(cls), _name(doc), key, f"expected {own}", str(given))
+
+
+def _name(doc: Any) -> str:
+    metadata = doc.get("metadata") if isinstance(doc, Mapping) else None
+    if not isinstance(metadata, Mapping):
+        return ""
+    namespace, name = metadata.get("namespace"), metadata.get("name")
+    return f"{namespace}/{name}" if namespace and name else str(name or "")
