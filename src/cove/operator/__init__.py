@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cove.client import Client
     from cove.operator.entities import (
         Condition,
         Entity,
@@ -64,6 +65,29 @@ if TYPE_CHECKING:
         Rule,
         mark,
     )
+    from cove.operator.operator import Operator
+    from cove.operator.runtime.api import Api
+    from cove.operator.runtime.context import Ctx
+    from cove.operator.runtime.inject import InjectionError
+    from cove.operator.runtime.predicates import (
+        Change,
+        annotations_changed,
+        any_of,
+        everything,
+        generation_changed,
+        labels_changed,
+    )
+    from cove.operator.runtime.registry import Watch
+    from cove.operator.runtime.results import (
+        Result,
+        Retry,
+        RetryError,
+        TerminalError,
+        requeue,
+    )
+    from cove.operator.runtime.runtime import Runtime
+    from cove.operator.runtime.stores import Store, Stores
+    from cove.operator.settings import Leadership, Settings
 
 _HOMES = {
     "cove.operator.entities": (
@@ -77,11 +101,28 @@ _HOMES = {
         "IntOrString Items Length ListAtomic ListMap ListSet MapAtomic MapGranular Marker "
         "MultipleOf Nullable Pattern PreserveUnknown Properties Quantity Range Required Rule mark"
     ),
+    "cove.client": "Client",
+    "cove.operator.operator": "Operator",
+    "cove.operator.runtime.api": "Api",
+    "cove.operator.runtime.context": "Ctx",
+    "cove.operator.runtime.inject": "InjectionError",
+    "cove.operator.runtime.predicates": (
+        "Change annotations_changed any_of everything generation_changed labels_changed"
+    ),
+    "cove.operator.runtime.registry": "Watch",
+    "cove.operator.runtime.results": "Result Retry RetryError TerminalError requeue",
+    "cove.operator.runtime.runtime": "Runtime",
+    "cove.operator.runtime.stores": "Store Stores",
+    "cove.operator.settings": "Leadership Settings",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = [
+    "Api",
+    "Change",
+    "Client",
     "Column",
     "Condition",
+    "Ctx",
     "Default",
     "Description",
     "DocumentError",
@@ -94,9 +135,11 @@ __all__ = [
     "Format",
     "Ignore",
     "Immutable",
+    "InjectionError",
     "Int32",
     "IntOrString",
     "Items",
+    "Leadership",
     "Length",
     "ListAtomic",
     "ListMap",
@@ -110,6 +153,7 @@ __all__ = [
     "Nullable",
     "ObjectMeta",
     "ObjectReference",
+    "Operator",
     "OwnerReference",
     "Pattern",
     "PreserveUnknown",
@@ -117,20 +161,35 @@ __all__ = [
     "Quantity",
     "Range",
     "Required",
+    "Result",
+    "Retry",
+    "RetryError",
     "Rule",
+    "Runtime",
     "Scale",
     "SchemaError",
+    "Settings",
+    "Store",
+    "Stores",
     "Struct",
+    "TerminalError",
+    "Watch",
+    "annotations_changed",
+    "any_of",
     "changes",
     "entity",
+    "everything",
     "field",
     "from_document",
     "from_json",
+    "generation_changed",
     "info",
+    "labels_changed",
     "mark",
     "merged",
     "object_reference",
     "owner_reference",
+    "requeue",
     "to_document",
     "with_owner",
 ]

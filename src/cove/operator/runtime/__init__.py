@@ -1,0 +1,1 @@
+"""runtime: controllers at work — stores, queues, calls, finalizers, status, events."""
