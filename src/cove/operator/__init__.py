@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cove.client import Client
+    from cove.operator.definitions import crd, crds
     from cove.operator.entities import (
         Condition,
         Entity,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         Default,
         Description,
         Embedded,
+        EmbeddedResource,
         ExternalDocs,
         Float32,
         Format,
@@ -87,9 +89,11 @@ if TYPE_CHECKING:
     )
     from cove.operator.runtime.runtime import Runtime
     from cove.operator.runtime.stores import Store, Stores
+    from cove.operator.schema import schema_of
     from cove.operator.settings import Leadership, Settings
 
 _HOMES = {
+    "cove.operator.definitions": "crd crds",
     "cove.operator.entities": (
         "Condition Entity EntityInfo ManagedFieldsEntry MicroTime ObjectMeta ObjectReference "
         "OwnerReference Scale Struct changes entity field from_document from_json info merged "
@@ -97,8 +101,8 @@ _HOMES = {
     ),
     "cove.operator.errors": "DocumentError EntityError SchemaError",
     "cove.operator.markers": (
-        "Column Default Description Embedded ExternalDocs Float32 Format Ignore Immutable Int32 "
-        "IntOrString Items Length ListAtomic ListMap ListSet MapAtomic MapGranular Marker "
+        "Column Default Description Embedded EmbeddedResource ExternalDocs Float32 Format Ignore "
+        "Immutable Int32 IntOrString Items Length ListAtomic ListMap ListSet MapAtomic MapGranular Marker "
         "MultipleOf Nullable Pattern PreserveUnknown Properties Quantity Range Required Rule mark"
     ),
     "cove.client": "Client",
@@ -114,6 +118,7 @@ _HOMES = {
     "cove.operator.runtime.runtime": "Runtime",
     "cove.operator.runtime.stores": "Store Stores",
     "cove.operator.settings": "Leadership Settings",
+    "cove.operator.schema": "schema_of",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = [
@@ -127,6 +132,7 @@ __all__ = [
     "Description",
     "DocumentError",
     "Embedded",
+    "EmbeddedResource",
     "Entity",
     "EntityError",
     "EntityInfo",
@@ -177,6 +183,8 @@ __all__ = [
     "annotations_changed",
     "any_of",
     "changes",
+    "crd",
+    "crds",
     "entity",
     "everything",
     "field",
@@ -190,6 +198,7 @@ __all__ = [
     "object_reference",
     "owner_reference",
     "requeue",
+    "schema_of",
     "to_document",
     "with_owner",
 ]

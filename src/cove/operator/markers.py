@@ -23,6 +23,7 @@ __all__ = [
     "Default",
     "Description",
     "Embedded",
+    "EmbeddedResource",
     "ExternalDocs",
     "Float32",
     "Format",
@@ -235,6 +236,8 @@ class Leaf(Marker, frozen=True):
     name: str
 
 
+# An object of any kind.
+EmbeddedResource = Annotated[dict[str, Any], Embedded()]
 Int32 = Annotated[int, Format("int32")]
 Float32 = Annotated[float, Format("float")]
 # A port's number or name, a number or a percentage.

@@ -169,7 +169,6 @@ def test_an_object_becomes_a_document() -> None:
             "target": 80,
             "timeout": "5m0s",
             "born": "2026-01-02",
-            "token": "",
         },
         "status": {"ready": 0},
     }

@@ -20,7 +20,7 @@ from cove.operator.entities._struct import Struct
 from cove.operator.entities._values import decode_value, encode_value
 from cove.operator.errors import DocumentError
 
-__all__ = ["from_document", "from_json", "to_document"]
+__all__ = ["from_document", "from_json", "json_value", "to_document"]
 
 Doc = dict[str, Any]
 S = TypeVar("S", bound=Struct)
@@ -32,17 +32,27 @@ def to_document(obj: Struct) -> Doc:
     ``None`` and empty lists and maps are left out.
     """
     plan = prepare(type(obj))
-    doc: Doc = msgspec.to_builtins(
-        obj,
-        builtin_types=(timedelta,) if plan.durations else (),
-        order="deterministic" if plan.sets else None,
-        enc_hook=encode_value,
-    )
-    if plan.durations:
-        doc = _with_durations(doc)
+    doc: Doc = _plain(obj, durations=plan.durations, sets=plan.sets)
     if isinstance(obj, Entity) and obj.kind:
         return {"apiVersion": obj.api_version, "kind": obj.kind, **doc}
     return doc
+
+
+def json_value(value: Any) -> Any:
+    """Any value as it stands in a document; TypeError for one that cannot."""
+    if isinstance(value, Struct):
+        return to_document(value)
+    return _plain(value, durations=True, sets=True)
+
+
+def _plain(value: Any, *, durations: bool, sets: bool) -> Any:
+    found = msgspec.to_builtins(
+        value,
+        builtin_types=(timedelta,) if durations else (),
+        order="deterministic" if sets else None,
+        enc_hook=encode_value,
+    )
+    return _with_durations(found) if durations else found
 
 
 def _with_durations(value: Any) -> Any:

@@ -73,11 +73,9 @@ class ObjectReference(Part):
 
 
 class Condition(Struct):
-    """One thing that is true of an object, or not: ``Ready``, ``Degraded``.
+    """One thing that is true of an object, or not."""
 
-    Source: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties
-    """
-
+    # https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties
     type: Annotated[
         str,
         Length(1, 316),

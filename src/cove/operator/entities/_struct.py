@@ -2,7 +2,7 @@
 
 A :class:`msgspec.Struct` as Kubernetes documents want it: names are camelCase on the wire,
 fields are given by keyword and in any order, a mutable default is copied for every object.
-``None``, and a list or map that is empty as its default is, are left out of a document;
+``None``, and bytes, lists and maps that are empty as their default is, are left out of a document;
 everything else is written, defaults too: what an operator means does not change when the
 default in a newer CRD does.
 """
@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 from msgspec import NODEFAULT, field
 
-__all__ = ["Part", "Struct", "field", "field_default", "local_names", "wire_name"]
+__all__ = ["Part", "Struct", "field", "local_names", "static_default", "wire_name"]
 
 _EMPTY = (list, dict, set)
 
@@ -57,22 +57,27 @@ def _factory(default: Any) -> Callable[[], Any] | None:
     """What makes a default that has to be written or copied; None where msgspec does right."""
     if default is None or default is NODEFAULT:
         return None
-    if type(default) in _EMPTY and not default:
+    if type(default) in (*_EMPTY, bytes) and not default:
         return None
     if isinstance(default, (str, int, float, bool, bytes, frozenset)):
         return _Value(default)
     return _Copy(default)
 
 
-def field_default(cls: type[msgspec.Struct], position: int) -> Any:
-    """The default of a field by its position in ``__struct_fields__``; NODEFAULT without one."""
-    found: Any = cls.__struct_defaults__
+def static_default(cls: Any, position: int) -> Any:
+    """The default of a field by its position, where it is the same for every object.
+
+    NODEFAULT for a field without one and for what a factory of the program's own makes.
+    """
+    found = cls.__struct_defaults__
     offset = len(cls.__struct_fields__) - len(found)
-    if position < offset:
-        return NODEFAULT
-    value: Any = found[position - offset]
-    factory = getattr(value, "factory", None) if value is not NODEFAULT else None
-    return value if factory is None else factory()
+    value = found[position - offset] if position >= offset else NODEFAULT
+    factory = getattr(value, "factory", None)
+    if factory is None:
+        return value
+    if isinstance(factory, _Value) or factory in _EMPTY or isinstance(factory, msgspec.StructMeta):
+        return factory()
+    return NODEFAULT
 
 
 def _fields(namespace: Mapping[str, Any]) -> Iterable[str]:
