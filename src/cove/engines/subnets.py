@@ -52,24 +52,30 @@ def _free(wanted: str, choices: list[str], taken: list[IPv4Network]) -> str:
     return wanted
 
 
-class _Reservations:
-    """What clusters that start at this moment have chosen, before a route shows it.
+# {"pid", "since" (epoch), "folder" ("" for none), "subnets"}
+_Entry = dict[str, Any]
 
-    A file of this user, read and written under a lock; an entry counts for a minute, and
-    only while who made it is alive.  Where there can be none, nothing is reserved.
+
+class _Reservations:
+    """Subnets that clusters have chosen and no route shows: not yet, or not now.
+
+    A file of this user, read and written under a lock.  An entry counts for a minute while
+    who made it is alive, for it is starting; that of a cluster in a folder counts as long as
+    the folder is there, for it may come back, whatever home it is in.  Where there can be no
+    such file, nothing is reserved.
     """
 
     SECONDS = 60
 
     def __init__(self) -> None:
-        self._path = Path(tempfile.gettempdir()) / f"cove-subnets-{os.getuid()}.json"
+        self._path = Path(tempfile.gettempdir()) / f"cove-addresses-{os.getuid()}.json"
         self._file: IO[str] | None = None
-        self._entries: list[list[Any]] = []
+        self._entries: list[_Entry] = []
 
     @property
     def taken(self) -> list[IPv4Network]:
         """The subnets of others."""
-        return [IPv4Network(text) for _, _, *texts in self._entries for text in texts]
+        return [IPv4Network(text) for entry in self._entries for text in entry["subnets"]]
 
     def __enter__(self) -> Self:
         try:
@@ -79,8 +85,8 @@ class _Reservations:
             self._file = os.fdopen(descriptor, "r+")
             fcntl.flock(self._file, fcntl.LOCK_EX)
             entries = json.loads(self._file.read() or "[]")
-            self._entries = [e for e in entries if self._counts(*e[:2])]
-        except (OSError, ValueError):
+            self._entries = [e for e in entries if isinstance(e, dict) and self._counts(e)]
+        except (OSError, ValueError, KeyError, TypeError):
             self._entries = []
         return self
 
@@ -88,11 +94,14 @@ class _Reservations:
         if self._file is not None:
             self._file.close()
 
-    def _counts(self, pid: int, since: float) -> bool:
-        if not 0 <= time.time() - since <= self.SECONDS:
+    def _counts(self, entry: dict[str, Any]) -> bool:
+        folder = entry["folder"]
+        if folder and (Path(folder) / "cluster.json").exists():
+            return True
+        if not 0 <= time.time() - entry["since"] <= self.SECONDS:
             return False
         try:
-            os.kill(pid, 0)
+            os.kill(entry["pid"], 0)
         except ProcessLookupError:
             return False
         except PermissionError:
@@ -100,21 +109,37 @@ class _Reservations:
         return True
 
     def drop(self, settings: Settings) -> None:
-        """Forget what was chosen."""
-        mine = [settings.pod_subnet, settings.service_subnet]
-        self._write([e for e in self._entries if e[0] != os.getpid() or e[2:] != mine])
+        """Forget what this process has chosen, but for a cluster that may come back."""
+        mine = _subnets(settings)
+        kept = []
+        for entry in self._entries:
+            if entry["pid"] != os.getpid() or entry["subnets"] != mine:
+                kept.append(entry)
+            elif entry["folder"]:
+                # From now on it counts as long as the folder is there, and no longer.
+                kept.append({**entry, "since": 0.0})
+        self._write(kept)
 
-    def keep(self, settings: Settings) -> Settings:
+    def keep(self, settings: Settings, folder: ClusterFolder | None) -> Settings:
         """Note what was chosen."""
-        mine = [os.getpid(), time.time(), settings.pod_subnet, settings.service_subnet]
+        mine: _Entry = {
+            "pid": os.getpid(),
+            "since": time.time(),
+            "folder": str(folder.path) if folder is not None else "",
+            "subnets": _subnets(settings),
+        }
         self._write([*self._entries, mine])
         return settings
 
-    def _write(self, entries: list[list[Any]]) -> None:
+    def _write(self, entries: list[_Entry]) -> None:
         if self._file is not None:
             self._file.seek(0)
             self._file.truncate()
             self._file.write(json.dumps(entries))
+
+
+def _subnets(settings: Settings) -> list[str]:
+    return [settings.pod_subnet, settings.service_subnet]
 
 
 def release(settings: Settings) -> None:
@@ -137,7 +162,7 @@ def planned(settings: Settings, folder: ClusterFolder | None) -> Settings:
     except EngineError:
         return settings  # whoever starts the cluster says so
     with _Reservations() as reserved:
-        return reserved.keep(_chosen(settings, folder, reserved.taken))
+        return reserved.keep(_chosen(settings, folder, reserved.taken), folder)
 
 
 def _chosen(settings: Settings, folder: ClusterFolder | None, taken: list[IPv4Network]) -> Settings:
