@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
@@ -264,6 +265,13 @@ async def quiet() -> tuple[int, int]:
     """Descriptors and tasks."""
     await asyncio.sleep(0.05)
     return len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+
+
+async def test_a_silent_server_is_asked_whether_it_is_there(pods: Pods) -> None:
+    """By TCP itself: messages would wait behind what a slow pod has not taken."""
+    async with pods.serves(echo), pods.client.port_forward("web", 80) as connection:
+        raw = connection._socket.get_extra_info("socket")  # type: ignore[attr-defined]
+        assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 # -- what the server refuses

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket as socket_module
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -26,6 +28,8 @@ CONNECTIONS = 100
 CONNECT_TIMEOUT = 10.0
 # Seconds that a server has to answer the goodbye of a WebSocket.
 GOODBYE = 2.0
+# Seconds of silence until a WebSocket's server is asked for a sign of life: Go's default.
+ALIVE = 15
 
 
 class HttpTransport:
@@ -189,11 +193,12 @@ class HttpTransport:
         except (TimeoutError, aiohttp.ClientError, OSError) as e:
             raise UnreachableError(f"{self._base}{path}: {_reason(e)}") from e
         try:
+            _keep_alive(socket)
             yield socket
+            await socket.close()
         except BaseException:
             _cut(socket)
             raise
-        await socket.close()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -215,6 +220,21 @@ async def _refused(response: aiohttp.ClientResponse) -> None:
         text = body.decode(errors="replace").strip() or f"the server answered {response.status}"
         doc = {"message": text}
     raise StatusError.from_body(response.status, doc if isinstance(doc, dict) else {})
+
+
+def _keep_alive(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Have the kernel ask now and then whether a silent server is still there.
+
+    Pings of the WebSocket would wait behind what a slow pod has not taken yet.
+    """
+    raw = socket.get_extra_info("socket")
+    if raw is None:
+        return
+    raw.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+    for name in ("TCP_KEEPIDLE", "TCP_KEEPALIVE", "TCP_KEEPINTVL"):
+        # The second is what macOS calls the first.
+        if hasattr(socket_module, name):
+            raw.setsockopt(IPPROTO_TCP, getattr(socket_module, name), ALIVE)
 
 
 def _cut(socket: aiohttp.ClientWebSocketResponse) -> None:

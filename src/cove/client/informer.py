@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from cove.client._sharing import Sharing
 from cove.client._tasks import Tasks
 from cove.client.clock import Clock, SystemClock
-from cove.client.errors import UnreachableError
+from cove.client.errors import ClientError
 from cove.client.meta import key_of
 from cove.kube.gvk import GVR
 from cove.kube.labels import Selector
@@ -132,7 +132,7 @@ class Informer:
         self.synced = asyncio.Event()
         # Why the server cannot be followed now; None while it is, and before the first try.
         # A watch that breaks is none: that it cannot be opened again is.
-        self.problem: StatusError | UnreachableError | None = None
+        self.problem: StatusError | ClientError | None = None
         self._state_handlers: list[Callable[[], None]] = []
         self._following = False
         self._transform = transform
@@ -210,7 +210,7 @@ class Informer:
         """Call ``handler`` when :attr:`problem` has changed, and with the first list."""
         self._state_handlers.append(handler)
 
-    def _note(self, problem: StatusError | UnreachableError | None) -> None:
+    def _note(self, problem: StatusError | ClientError | None) -> None:
         if str(problem) == str(self.problem):
             return
         self.problem = problem
@@ -259,7 +259,8 @@ class Informer:
                     log.log(level, "%s: %s", self.name, e)
                     if not self._following:
                         self._note(e)
-            except UnreachableError as e:
+            except ClientError as e:
+                # Credentials that cannot be had now are no reason to give up, either.
                 log.info("%s: %s", self.name, e)
                 if not self._following:
                     self._note(e)

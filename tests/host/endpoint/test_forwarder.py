@@ -9,7 +9,6 @@ import socket
 
 import pytest
 from forward_world import (
-    PODS,
     SERVICES,
     Told,
     World,
@@ -21,7 +20,7 @@ from forward_world import (
     service,
 )
 
-from cove.client import Client, ManualClock, kubeconfig
+from cove.client import Client, KubeconfigError, ManualClock, kubeconfig
 from cove.host.endpoint import Forwarder, ForwardStatus, PortTakenError
 from cove.host.errors import AppError, ResourceError
 from cove.server.faults import Fault
@@ -103,6 +102,29 @@ async def test_a_pod_that_is_replaced_is_left_for_the_new_one(forwards: World) -
         assert told.phases == ["waiting"] * told.phases.count("waiting") + ["ready", "ready"]
 
 
+async def test_what_changes_leaves_nothing_behind(forwards: World) -> None:
+    """Another selector is another watch: the one of before has to end."""
+    told = Told()
+    await forwards.client.create(SERVICES, service())
+    async with Forwarder(forwards.client, "web", 80, on_change=told):
+
+        async def select(label: str) -> None:
+            patch = {"spec": {"selector": {"app": label}}}
+            await forwards.client.patch(SERVICES, "web", patch, "default")
+            await told.reason(f"(app={label})")
+
+        await select("first")
+        tasks = named_tasks()
+        for n in range(20):
+            await select(f"other-{n}")
+        assert named_tasks() == tasks
+
+
+def named_tasks() -> list[str]:
+    """The names of the tasks that belong to endpoints."""
+    return sorted(t.get_name() for t in asyncio.all_tasks() if "endpoint" in t.get_name())
+
+
 async def test_a_service_without_a_selector_is_a_terminal_error(forwards: World) -> None:
     """Never all pods: the one that is there is not connected to."""
     without = service()
@@ -136,6 +158,61 @@ async def test_a_dead_forwarder_says_failed_and_why(
         assert status.reason == "RuntimeError: a bug"
         with pytest.raises(ResourceError, match="a bug"):
             await web.wait_ready()
+
+
+async def test_an_informer_that_dies_takes_the_forwarder_with_it(
+    forwards: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instead of one that waits for ever for what nobody will tell."""
+
+    async def broken(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("cove.client.informer.Informer.run", broken)
+    told = Told()
+    async with Forwarder(forwards.client, "web", 80, on_change=told) as web:
+        status = await told.phase("failed")
+        assert status.reason == "RuntimeError: a bug"
+        assert is_free(web.port)
+
+
+async def test_a_state_that_cannot_be_told_is_the_end(forwards: World) -> None:
+    """Nobody would know what it does from then on."""
+
+    async def deaf(status: ForwardStatus) -> None:
+        raise LookupError("nobody listens")
+
+    async with (
+        Forwarder(forwards.client, "web", 80, on_change=deaf) as web,
+        asyncio.timeout(30),
+    ):
+        with pytest.raises(ResourceError, match="LookupError: nobody listens"):
+            await web.wait_ready()
+        assert is_free(web.port)
+
+
+async def test_credentials_that_cannot_be_had_are_the_reason_and_asked_for_again(
+    forwards: World,
+) -> None:
+    connection = kubeconfig.load(forwards.cluster.kubeconfig_path)
+    good = False
+
+    async def plugin() -> str:
+        if not good:
+            raise KubeconfigError("kubeconfig", "users[0].user.exec", "log in first")
+        return ""
+
+    connection.plugin = plugin
+    clock, told = ManualClock(), Told()
+    async with (
+        Client.connect(connection) as client,
+        Forwarder(client, "web", 80, on_change=told, clock=clock),
+    ):
+        await told.reason("log in first")
+        good = True
+        await settled()
+        clock.advance(2)
+        await told.reason("does not exist yet")
 
 
 async def test_telling_a_state_is_awaited(forwards: World) -> None:
@@ -420,12 +497,10 @@ async def test_who_does_not_read_is_waited_for_and_holds_back_nobody(forwards: W
 async def test_leaving_frees_the_port_and_ends_every_connection(forwards: World) -> None:
     await forwards.client.create(SERVICES, service())
     await forwards.pod()
-    await forwards.client.list(PODS)
-    loop = asyncio.get_running_loop()
     async with Forwarder(forwards.client, "web", 80) as web:
         await web.wait_ready()
         assert await exchange(web.port, b"warm") == b"warm"
-    tasks, open_before = asyncio.all_tasks(), descriptors()
+    open_before = descriptors()
     async with Forwarder(forwards.client, "web", 80) as web:
         await web.wait_ready()
         ends = [await asyncio.open_connection("127.0.0.1", web.port) for _ in range(20)]
@@ -439,13 +514,11 @@ async def test_leaving_frees_the_port_and_ends_every_connection(forwards: World)
         with pytest.raises(ConnectionResetError):
             await reader.read(1)
         writer.close()
-    mine = [t for t in asyncio.all_tasks() - tasks if "endpoint" in t.get_name()]
-    assert mine == []
+    assert named_tasks() == []
     async with asyncio.timeout(30):
         # The server's ends take a moment.
         while descriptors() > open_before:
             await asyncio.sleep(0.01)
-    assert loop is asyncio.get_running_loop()
 
 
 @pytest.mark.parametrize("moment", ["starting", "waiting", "retrying", "opening", "telling"])
@@ -488,7 +561,7 @@ async def test_leaving_is_prompt_at_every_moment(forwards: World, moment: str) -
                         await forwarder.__aexit__(None, None, None)
                     writer.close()
     assert is_free(forwarder.port)
-    assert not [t for t in asyncio.all_tasks() if "endpoint" in t.get_name()]
+    assert named_tasks() == []
 
 
 async def test_who_waits_for_a_closed_forwarder_is_told(forwards: World) -> None:

@@ -20,12 +20,10 @@ from cove.client import (
     ClientError,
     Clock,
     Informer,
-    Informers,
     PortForwardError,
     SystemClock,
     Tasks,
 )
-from cove.client.informer import strip
 from cove.host.endpoint._carry import carry
 from cove.host.endpoint._listener import LOOPBACK, Listener, PortTakenError, reset
 from cove.host.endpoint.target import (
@@ -150,8 +148,7 @@ class Forwarder:
         self._tasks = Tasks()
         self._connections = Tasks()
         self._count = 0
-        # The state in which a connection was broken off last.
-        self._refused: ForwardStatus | None = None
+        self._said = ""
 
     # -- where it is
 
@@ -195,8 +192,10 @@ class Forwarder:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._stop_serving()
-        await self._tasks.close()
+        try:
+            await self._stop_serving()
+        finally:
+            await self._tasks.close()
         if self.status.phase != "failed":
             await self._tell(ForwardStatus("failed", "the endpoint was closed"))
 
@@ -213,7 +212,10 @@ class Forwarder:
             reason = await self._follow()
         except Exception as e:
             log.exception("endpoint %s failed", self.name)
-            reason = f"{type(e).__name__}: {e}"
+            first: Exception = e
+            while isinstance(first, ExceptionGroup):
+                first = first.exceptions[0]
+            reason = f"{type(first).__name__}: {first}"
         self._target = None
         self._reached()
         await self._stop_serving()
@@ -239,47 +241,55 @@ class Forwarder:
 
     async def _follow(self) -> str:
         """Say what is known until there is no hope; the reason."""
-        async with Informers(self._client, clock=self._clock, transform=strip) as informers:
-            services = self._watched(
-                informers.informer(
-                    SERVICES,
-                    namespace=self.namespace,
-                    field_selector=f"metadata.name={self.service}",
-                )
-            )
+        async with asyncio.TaskGroup() as group:
+            field = f"metadata.name={self.service}"
+            services, watching = self._informer(group, SERVICES, fields=field)
             pods: Informer | None = None
+            watching_pods: asyncio.Task[None] | None = None
             selector: Selector | None = None
             self._news.set()
-            while True:
-                await self._news.wait()
-                self._news.clear()
-                service = services.get(self.namespace, self.service)
-                wanted = selector_of(service) if service is not None else None
-                wanted = wanted if isinstance(wanted, Selector) else None
-                if wanted != selector:
-                    selector = wanted
-                    if pods is not None:
-                        await informers.stop(pods)
-                    pods = self._pods(informers, selector)
-                status = self._decide(services, pods)
-                if isinstance(status, Never):
-                    return status.reason
-                await self._publish(status)
+            try:
+                while True:
+                    await self._news.wait()
+                    self._news.clear()
+                    service = services.get(self.namespace, self.service)
+                    wanted = selector_of(service) if service is not None else None
+                    wanted = wanted if isinstance(wanted, Selector) else None
+                    if wanted != selector:
+                        if watching_pods is not None:
+                            watching_pods.cancel()
+                        selector, pods, watching_pods = wanted, None, None
+                        if wanted is not None:
+                            pods, watching_pods = self._informer(group, PODS, labels=str(wanted))
+                    status = self._decide(services, pods)
+                    if isinstance(status, Never):
+                        return status.reason
+                    await self._publish(status)
+            finally:
+                watching.cancel()
+                if watching_pods is not None:
+                    watching_pods.cancel()
 
-    def _pods(self, informers: Informers, selector: Selector | None) -> Informer | None:
-        if selector is None:
-            return None
-        return self._watched(
-            informers.informer(PODS, namespace=self.namespace, label_selector=str(selector))
+    def _informer(
+        self, group: asyncio.TaskGroup, gvr: GVR, *, fields: str = "", labels: str = ""
+    ) -> tuple[Informer, asyncio.Task[None]]:
+        """An informer whose every change is news, and the task that it runs in."""
+        informer = Informer(
+            self._client,
+            gvr,
+            namespace=self.namespace,
+            field_selector=fields,
+            label_selector=labels,
+            clock=self._clock,
         )
 
-    def _watched(self, informer: Informer) -> Informer:
         def changed(old: object, new: object, *, initial: bool) -> None:
             self._news.set()
 
         informer.add_handler(changed)
         informer.add_state_handler(self._news.set)
-        return informer
+        name = f"endpoint {self.name}: informer of {gvr.resource}"
+        return informer, group.create_task(informer.run(), name=name)
 
     def _decide(self, services: Informer, pods: Informer | None) -> ForwardStatus | Never:
         name = f"{self.namespace}/{self.service}"
@@ -317,7 +327,7 @@ class Forwarder:
 
     def _failed(self, target: Target, error: Exception) -> None:
         """A connection could not be opened: break off new ones, and try from time to time."""
-        log.warning("endpoint %s: pod %s: %s", self.name, target.pod, error)
+        self._say(f"pod {target.pod} cannot be connected to: {error}")
         if self._unreached is not None or self._target is None or self._target.uid != target.uid:
             return
         self._unreached = target.uid, f"pod {target.pod} cannot be connected to: {error}"
@@ -334,7 +344,8 @@ class Forwarder:
                     pass
             except PortForwardError:
                 pass  # the pod itself has answered
-            except (ClientError, StatusError) as e:
+            except Exception as e:
+                # Whatever it is: who stopped trying would wait for ever.
                 self._unreached = target.uid, f"pod {target.pod} cannot be connected to: {e}"
                 self._news.set()
                 continue
@@ -400,7 +411,7 @@ class Forwarder:
                 await carry(connection, remote, self._clock)
             connection.close()
         except PortForwardError as e:
-            log.warning("endpoint %s: %s", self.name, e)
+            self._say(str(e))
         except (ClientError, StatusError) as e:
             self._failed(target, e)
         except OSError as e:
@@ -410,3 +421,13 @@ class Forwarder:
         self._count -= 1
         if connection.fileno() >= 0:
             reset(connection)
+
+    def _say(self, text: str) -> None:
+        """A warning; who tries over and over again does not fill the log with it."""
+        log.log(
+            logging.DEBUG if text == self._said else logging.WARNING,
+            "endpoint %s: %s",
+            self.name,
+            text,
+        )
+        self._said = text
