@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.pods import cpu, make_image
+from bench.pods import IMAGE, cpu, make_image
 from cove.client import Client, kubeconfig
 from cove.kube.gvk import GVR
 from cove.node.docker import find_engine
@@ -31,10 +31,12 @@ NAME = "bench-forward"
 SOURCE, SINK, WEB = 9000, 9001, 9002
 SIZE = 200 << 20
 REQUESTS = 200
+# A web server that 200 connections at once are nothing for: busybox' listens with a backlog of
+# nine, and what is measured is how often the kernel tries again.
+CADDY = Path(sysconfig.get_path("scripts")) / "caddy"
 # Of a pod that ends its own side first kubectl drops the connection: nc is never out of input.
 SCRIPT = f"""
-mkdir /w; echo hello > /w/index.html
-httpd -p {WEB} -h /w
+HOME=/ /caddy respond --listen :{WEB} hello &
 while :; do head -c {SIZE} /dev/zero | nc -l -p {SOURCE}; done &
 mkfifo /open; exec 3<>/open
 while :; do nc -l -p {SINK} <&3 >/dev/null; done &
@@ -43,10 +45,16 @@ wait
 
 
 def _pod() -> dict[str, Any]:
-    one = {"name": "c", "image": "cove.dev/bench:1", "command": ["sh", "-c", SCRIPT]}
+    one = {
+        "name": "c",
+        "image": IMAGE,
+        "command": ["sh", "-c", SCRIPT],
+        "volumeMounts": [{"name": "caddy", "mountPath": "/caddy"}],
+    }
+    caddy = {"name": "caddy", "hostPath": {"path": str(CADDY), "type": "File"}}
     return {
         "metadata": {"name": NAME, "labels": {"app": NAME}},
-        "spec": {"containers": [one], "terminationGracePeriodSeconds": 0},
+        "spec": {"containers": [one], "volumes": [caddy], "terminationGracePeriodSeconds": 0},
     }
 
 
@@ -131,20 +139,27 @@ async def _requests(port: int) -> float:
 
     async def one() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        writer.write(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
         answer = await reader.read()
         writer.close()
-        assert answer.endswith(b"hello\n"), answer
+        assert answer.endswith(b"hello"), answer
 
     begun = time.perf_counter()
     await asyncio.gather(*(one() for _ in range(REQUESTS)))
     return REQUESTS / (time.perf_counter() - begun)
 
 
+async def _once_more(port: int) -> float:
+    """The same, of one that has been used before."""
+    await _requests(port)
+    return await _requests(port)
+
+
 MEASURES: tuple[tuple[str, int, str, Callable[[int], Awaitable[float]]], ...] = (
     ("from the pod, MB/s", SOURCE, "MB/s", _download),
     ("to the pod, MB/s", SINK, "MB/s", _upload),
     (f"{REQUESTS} requests at once", WEB, "/s", _requests),
+    (f"{REQUESTS} requests at once, once more", WEB, "/s", _once_more),
 )
 
 
@@ -183,7 +198,7 @@ async def forward(config: str, rounds: int = 5) -> None:
                 middle = statistics.median(values)
                 goal = "   goal ≥ 100 %" if name == "endpoint" else ""
                 print(
-                    f"{title + ', ' + name:<54}{middle:8.0f} {unit:<5}"
+                    f"{title + ', ' + name:<62}{middle:8.0f} {unit:<5}"
                     f"({min(values):.0f}–{max(values):.0f}){100 * middle / base:6.0f} %"
                     f"  cpu {statistics.median(costs[name]):.2f} s{goal}",
                     flush=True,

@@ -17,7 +17,7 @@ from cove.kube.gvk import GVR
 from cove.node.docker import EngineError, find_engine
 from cove.node.docker.connection import Engine
 
-__all__ = ["cpu", "engine_of_this_machine", "make_image", "pods"]
+__all__ = ["IMAGE", "cpu", "engine_of_this_machine", "make_image", "pods"]
 
 PODS = GVR("", "v1", "pods")
 IMAGE = "cove.dev/bench:1"
@@ -40,7 +40,7 @@ async def make_image(engine: Engine) -> None:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         tar.add(BUSYBOX, "bin/busybox")
-        for applet in ("sh", "sleep", "nc", "head", "true", "mkdir", "httpd", "mkfifo"):
+        for applet in ("sh", "sleep", "nc", "head", "true", "mkfifo"):
             link = tarfile.TarInfo(f"bin/{applet}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)

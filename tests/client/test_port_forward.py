@@ -7,7 +7,7 @@ import hashlib
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,15 @@ from hypothesis import strategies as some
 from tests.server.streams.conftest import make_pod
 from tests.server.streams.local_kubelet import LocalKubelet
 
-from cove.client import Client, ClientError, Connection, PortForwardError, kubeconfig
+from cove.client import (
+    Client,
+    ClientError,
+    Connection,
+    ManualClock,
+    PortForwardError,
+    Tunnels,
+    kubeconfig,
+)
 from cove.client.errors import UnreachableError
 from cove.client.portforward import CHANNELS, TUNNEL, _Tunnel
 from cove.engines.embedded import EmbeddedCluster, embedded
@@ -43,7 +51,7 @@ class Pods:
     async def serves(self, serve: Serve, limit: int = 65536) -> AsyncIterator[None]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=limit)
         self.kubelet.ports[80] = server.sockets[0].getsockname()[1]
-        async with server:
+        async with server, asyncio.timeout(60):
             yield
 
 
@@ -274,6 +282,117 @@ async def test_a_silent_server_is_asked_whether_it_is_there(pods: Pods) -> None:
         assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
+# -- one after another
+
+
+class Sockets:
+    """Tunnels to the pod web, and how many WebSockets the server has seen."""
+
+    def __init__(self, pods: Pods, clock: ManualClock) -> None:
+        self.clock = clock
+        self.tunnels = Tunnels(pods.client, "web", "default", clock=clock)
+        self._seen = pods.cluster.faults.latency(0, resources="pods/portforward")
+
+    @property
+    def opened(self) -> int:
+        return self._seen.hits
+
+    async def once(self, data: bytes = b"hello", *, whole: bool = True) -> None:
+        async with self.tunnels.connect(80) as connection:
+            await connection.write(data)
+            assert await connection.read() == data
+            if whole:
+                await connection.write_eof()
+                assert await connection.read() == b""
+
+
+@pytest.fixture
+async def sockets(pods: Pods) -> AsyncIterator[Sockets]:
+    """Port 80 echoes."""
+    made = Sockets(pods, ManualClock())
+    async with pods.serves(echo), made.tunnels:
+        yield made
+
+
+async def test_a_websocket_is_used_again_once_both_sides_have_ended(sockets: Sockets) -> None:
+    for n in range(10):
+        await sockets.once(b"%d" % n)
+    assert sockets.opened == 1
+
+
+@pytest.mark.parametrize("how", ["left early", "left by an exception"])
+async def test_one_that_was_left_in_between_is_not_used_again(sockets: Sockets, how: str) -> None:
+    """What is still under way would be another connection's."""
+    for _ in range(3):
+        if how == "left early":
+            await sockets.once(whole=False)
+        else:
+            with suppress(LookupError):
+                async with sockets.tunnels.connect(80) as connection:
+                    await connection.write_eof()
+                    assert await connection.read() == b""
+                    raise LookupError
+    assert sockets.opened == 3
+
+
+async def test_no_more_than_a_few_are_opened_at_once(pods: Pods, sockets: Sockets) -> None:
+    """Who waits takes one that another connection has done with."""
+    sent = [b"connection %d" % n for n in range(100)]
+    await asyncio.gather(*(sockets.once(data) for data in sent))
+    assert sockets.opened < 50
+    with pods.cluster.faults.hang(resources="pods/portforward") as hanging:
+        await sockets.tunnels.close()
+        waiting = [asyncio.create_task(sockets.once()) for _ in range(20)]
+        for _ in range(50):
+            await asyncio.sleep(0.005)
+        assert hanging.hits == 8
+        for task in waiting[:8]:
+            task.cancel()
+    await asyncio.gather(*waiting[8:])
+
+
+async def test_many_connections_that_stay_open_have_one_each(sockets: Sockets) -> None:
+    async with AsyncExitStack() as stack:
+        for n in range(20):
+            connection = await stack.enter_async_context(sockets.tunnels.connect(80))
+            await connection.write(b"%d" % n)
+            assert await connection.read() == b"%d" % n
+    assert sockets.opened == 20
+
+
+async def test_one_that_the_server_has_closed_is_replaced(pods: Pods, sockets: Sockets) -> None:
+    await sockets.once()
+    await pods.cluster.restart()
+    await sockets.once()
+    assert sockets.opened == 2
+
+
+async def test_one_that_nobody_uses_is_closed_after_a_while(sockets: Sockets) -> None:
+    await sockets.once()
+    sockets.clock.advance(29)
+    await sockets.once()
+    assert sockets.opened == 1
+    before, _ = await quiet()
+    sockets.clock.advance(30)
+    async with asyncio.timeout(30):
+        while (await quiet())[0] >= before:
+            await asyncio.sleep(0.01)
+    await sockets.once()
+    assert sockets.opened == 2
+
+
+async def test_leaving_closes_those_that_are_kept(pods: Pods) -> None:
+    made = Sockets(pods, ManualClock())
+    async with pods.serves(echo):
+        before = await quiet()
+        async with made.tunnels:
+            await asyncio.gather(*(made.once() for _ in range(10)))
+            assert (await quiet())[0] > before[0]
+        async with asyncio.timeout(30):
+            while await quiet() > before:
+                await asyncio.sleep(0.01)
+
+
 # -- what the server refuses
 
 
@@ -342,9 +461,13 @@ class Strange:
         await site.start()
         port = runner.addresses[0][1]
         try:
-            async with Client.connect(
-                Connection(server=f"http://127.0.0.1:{port}", **connection), user_agent="tests/1"
-            ) as client:
+            async with (
+                asyncio.timeout(30),
+                Client.connect(
+                    Connection(server=f"http://127.0.0.1:{port}", **connection),
+                    user_agent="tests/1",
+                ) as client,
+            ):
                 yield client
         finally:
             await runner.cleanup()
@@ -501,8 +624,8 @@ def test_data_is_whole_however_it_is_cut(
     messages = [text[a:b] for a, b in pairwise(places)]
 
     async def read() -> bytes:
-        tunnel = _Tunnel(Messages(messages), "port 80")  # type: ignore[arg-type]
-        await tunnel.open(80)
+        tunnel = _Tunnel(Messages(messages))  # type: ignore[arg-type]
+        await tunnel.open(80, "port 80")
         read = b""
         while piece := await tunnel.read():
             read += piece

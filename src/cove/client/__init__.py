@@ -25,7 +25,7 @@ from cove.client.errors import (
 from cove.client.informer import Backoff, Handler, Informer, Informers
 from cove.client.kubeconfig import Connection
 from cove.client.meta import ObjectMeta, OwnerReference, meta
-from cove.client.portforward import PortForward
+from cove.client.portforward import PortForward, Tunnels
 from cove.client.recorder import Recorder
 from cove.client.workqueue import QueueClosed, WorkQueue
 
@@ -57,6 +57,7 @@ __all__ = [
     "Tasks",
     "Transport",
     "TravelClock",
+    "Tunnels",
     "UnknownKindError",
     "UnreachableError",
     "WatchEvent",

@@ -8,8 +8,10 @@
         while piece := await connection.read():
             ...
 
-Every connection is a WebSocket of its own, so that a slow one holds back nobody else: none
-of the protocols has windows.  What is spoken in it is the first that the server knows of
+Every connection has a WebSocket to itself, so that a slow one holds back nobody else: none
+of the protocols has windows.  :class:`Tunnels` gives it to another connection afterwards,
+since opening one costs more than most connections.  What is spoken in it is the first that
+the server knows of
 
 - ``SPDY/3.1+portforward.k8s.io``, a pair of SPDY streams (Kubernetes 1.30 and later).  The
   writing side can be ended alone, as TCP's can.
@@ -23,13 +25,15 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/ and KEP-400
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 from urllib.parse import quote
 
 from cove.client._transport import Transport
+from cove.client.clock import Clock, Timer
 from cove.client.errors import ClientError, PortForwardError
 from cove.kube.spdy import (
     Data,
@@ -46,7 +50,9 @@ from cove.kube.spdy import (
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["CHANNELS", "PROTOCOLS", "TUNNEL", "PortForward", "open_forward"]
+    from cove.client._client import Client
+
+__all__ = ["CHANNELS", "PROTOCOLS", "TUNNEL", "PortForward", "Tunnels", "open_forward"]
 
 TUNNEL = "SPDY/3.1+portforward.k8s.io"
 CHANNELS = "v4.channel.k8s.io"
@@ -54,8 +60,16 @@ PROTOCOLS = (TUNNEL, CHANNELS)
 
 # A message is not longer than this, so that what is sent waits where it can be counted.
 PIECE = 64 * 1024
-# Client-go's numbers: its streams are odd, the one for errors is opened first.
-_ERROR, _DATA = 1, 3
+# Seconds that a server has to accept a connection's streams: client-go's.
+ACCEPTING = 30.0
+# WebSockets that are being opened to one pod at once.  Who waits takes one that another
+# connection has done with, if that comes first.
+OPENING = 8
+# Seconds that who waits hopes for one, since the last was opened or given back: a burst of
+# short connections goes over a few, and those that stay open soon get one each.
+PATIENCE = 0.05
+# How many are kept for the next connections, and for how many seconds.
+IDLE, IDLE_FOR = 32, 30.0
 
 
 class PortForward(Protocol):
@@ -98,26 +112,36 @@ async def open_forward(
     UnreachableError, and ClientError for a transport that has no sockets.  Left by an
     exception the connection is cut, otherwise it is closed once what was written is sent.
     """
+    where = f"port {port} of pod {namespace}/{pod}"
+    async with _websocket(transport, namespace, pod, port, user_agent, protocols) as socket:
+        if socket.protocol == TUNNEL:
+            tunnel = _Tunnel(socket)
+            await tunnel.open(port, where)
+            yield tunnel
+        else:
+            yield _Channels(socket, where)
+
+
+def _websocket(
+    transport: Transport,
+    namespace: str,
+    pod: str,
+    port: int,
+    user_agent: str,
+    protocols: Sequence[str],
+) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
     websocket = getattr(transport, "websocket", None)
     if websocket is None:
         raise ClientError(
             "port-forward needs a connection to the API server, and this client calls it in "
             "process: make a client with Client.connect(kubeconfig.load(...))"
         )
-    opening: AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse] = websocket(
+    return websocket(  # type: ignore[no-any-return]
         f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/portforward",
         query=f"ports={port}",
         headers={"User-Agent": user_agent} if user_agent else None,
         protocols=tuple(protocols),
     )
-    where = f"port {port} of pod {namespace}/{pod}"
-    async with opening as socket:
-        if socket.protocol == TUNNEL:
-            tunnel = _Tunnel(socket, where)
-            await tunnel.open(port)
-            yield tunnel
-        else:
-            yield _Channels(socket, where)
 
 
 class _Messages:
@@ -126,6 +150,7 @@ class _Messages:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, where: str) -> None:
         self._socket = socket
         self._where = where
+        self._lost = False
 
     def _broken(self, why: str) -> PortForwardError:
         return PortForwardError(f"{self._where}: {why}")
@@ -134,6 +159,7 @@ class _Messages:
         from aiohttp import WSMsgType
 
         if self._socket.closed:
+            self._lost = True
             return None
         message = await self._socket.receive()
         kind = message.type
@@ -141,6 +167,7 @@ class _Messages:
             return message.data  # type: ignore[no-any-return]
         if kind is WSMsgType.TEXT:
             return message.data.encode()  # type: ignore[no-any-return]
+        self._lost = True
         if kind is WSMsgType.CLOSE and message.data == 1000:
             return None
         if kind is WSMsgType.CLOSE:
@@ -151,6 +178,7 @@ class _Messages:
         try:
             await self._socket.send_bytes(data)
         except ConnectionError as e:
+            self._lost = True
             raise self._broken("the connection to the API server is closed") from e
 
 
@@ -160,10 +188,16 @@ class _Tunnel(_Messages):
     protocol = TUNNEL
     half_close = True
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, where: str) -> None:
-        super().__init__(socket, where)
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        super().__init__(socket, "")
         self._encoder = Encoder()
         self._decoder = Decoder()
+        # The numbers of the pair's streams: a client's are odd, the one for errors is first.
+        self._error, self._data = -3, -1
+        self._leaving = False
+        self._begin()
+
+    def _begin(self) -> None:
         self._pieces: deque[bytes] = deque()
         self._accepted: set[int] = set()
         self._said = b""
@@ -171,19 +205,38 @@ class _Tunnel(_Messages):
         self._reset = False
         self._finished = False
 
-    async def open(self, port: int) -> None:
-        """Open the streams and wait until both are accepted: data before that would be lost."""
-        common = {"port": str(port), "requestid": "0"}
+    @property
+    def reusable(self) -> bool:
+        """Whether both sides have ended in order: what still comes is of no interest."""
+        whole = self._ended and self._finished and not (self._reset or self._said)
+        return whole and self.alive
+
+    @property
+    def alive(self) -> bool:
+        """Whether more pairs can be opened, as far as is known."""
+        return not self._leaving and not self._socket.closed and not self._lost
+
+    async def open(self, port: int, where: str) -> None:
+        """Open a pair and wait until it is accepted: data before that would be lost."""
+        self._where = where
+        self._error, self._data = self._error + 4, self._data + 4
+        self._begin()
+        common = {"port": str(port), "requestid": str(self._error // 4)}
         await self._send(
             b"".join(
                 self._encoder.encode(SynStream(id, {"streamtype": type, **common}))
-                for id, type in ((_ERROR, "error"), (_DATA, "data"))
+                for id, type in ((self._error, "error"), (self._data, "data"))
             )
         )
-        while len(self._accepted) < 2:
-            if self._ended or self._reset or not await self._more():
-                raise self._failure() or self._broken("the server did not open the streams")
-        await self._send(self._encoder.encode(Data(_ERROR, b"", fin=True)))
+        try:
+            async with asyncio.timeout(ACCEPTING):
+                while len(self._accepted) < 2:
+                    if self._ended or self._reset or not await self._more():
+                        raise self._failure() or self._broken("the streams were not opened")
+        except TimeoutError as e:
+            self._lost = True
+            raise self._broken(f"the streams were not opened within {ACCEPTING} s") from e
+        await self._send(self._encoder.encode(Data(self._error, b"", fin=True)))
 
     async def read(self) -> bytes:
         while not self._pieces:
@@ -216,15 +269,16 @@ class _Tunnel(_Messages):
                 match frame:
                     case Data(stream, piece, fin):
                         self._take(stream, piece, fin)
-                    case SynReply(stream):
+                    case SynReply(stream) if stream in (self._error, self._data):
                         self._accepted.add(stream)
-                    case Reset(stream):
+                    case Reset(stream) if stream in (self._error, self._data):
                         # Of the errors' stream it says only that nothing will be said.
-                        self._reset |= stream == _DATA or len(self._accepted) < 2
+                        self._reset |= stream == self._data or len(self._accepted) < 2
                     case Ping(id) if not id % 2:
                         await self._send(self._encoder.encode(frame))
-                    case GoAway() if not self._accepted:
-                        self._reset = True
+                    case GoAway():
+                        self._leaving = True
+                        self._reset |= len(self._accepted) < 2
                     case _:
                         pass
         except SpdyError as e:
@@ -232,11 +286,11 @@ class _Tunnel(_Messages):
         return True
 
     def _take(self, stream: int, piece: bytes, fin: bool) -> None:
-        if stream == _DATA:
+        if stream == self._data:
             if piece:
                 self._pieces.append(piece)
             self._ended |= fin
-        elif stream == _ERROR:
+        elif stream == self._error:
             self._said += piece
             self._ended |= bool(fin and self._said)
 
@@ -245,12 +299,181 @@ class _Tunnel(_Messages):
             raise self._failure() or self._broken("written to after its end")
         for start in range(0, len(data), PIECE):
             piece = data if len(data) <= PIECE else data[start : start + PIECE]
-            await self._send(self._encoder.encode(Data(_DATA, piece)))
+            await self._send(self._encoder.encode(Data(self._data, piece)))
 
     async def write_eof(self) -> None:
         if not self._finished:
             self._finished = True
-            await self._send(self._encoder.encode(Data(_DATA, b"", fin=True)))
+            await self._send(self._encoder.encode(Data(self._data, b"", fin=True)))
+
+
+class Tunnels:
+    """Connections into one pod, one after another over the same WebSockets.
+
+    Leaving it closes those that are not in use; one that is, when its connection is left.
+    ``connect`` raises what :func:`open_forward` does.  ``clock`` tells how long a WebSocket
+    has not been used.
+    """
+
+    def __init__(self, client: Client, pod: str, namespace: str, *, clock: Clock) -> None:
+        self._client = client
+        self._pod = pod
+        self._namespace = namespace
+        self._clock = clock
+        self._idle: list[_Kept] = []
+        self._opening = 0
+        self._closed = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._closing: set[asyncio.Task[None]] = set()
+        # When a WebSocket was opened or given back last, and the call that looks whether
+        # that is long ago.
+        self._last = float("-inf")
+        self._alarm: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close what is not in use; from now on nothing is kept."""
+        self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        while self._idle:
+            kept = self._idle.pop()
+            kept.timer.cancel()
+            await kept.cut()
+        # Not cancelled: one that has not begun would close nothing.
+        while self._closing:
+            await asyncio.wait(tuple(self._closing))
+
+    @asynccontextmanager
+    async def connect(self, port: int) -> AsyncIterator[PortForward]:
+        """Connect to a port, over a WebSocket that is there or a new one."""
+        where = f"port {port} of pod {self._namespace}/{self._pod}"
+        async with AsyncExitStack() as stack:
+            tunnel, stack_of = await self._opened(port, where)
+            stack.push_async_exit(stack_of)
+            yield tunnel
+            if not isinstance(tunnel, _Tunnel) or not tunnel.reusable:
+                return
+            if self._closed or len(self._idle) >= IDLE:
+                return
+            # It is not closed now: that is up to who takes it next, or to time.
+            stack.pop_all()
+            self._keep(tunnel, stack_of)
+
+    async def _opened(self, port: int, where: str) -> tuple[PortForward, AsyncExitStack]:
+        while True:
+            await self._turn()
+            if not self._idle:
+                self._opening += 1
+                try:
+                    return await self._open(port, where)
+                finally:
+                    self._opening -= 1
+                    self._last = asyncio.get_running_loop().time()
+                    self._arm()
+            kept = self._idle.pop()
+            kept.timer.cancel()
+            try:
+                await kept.tunnel.open(port, where)
+            except BaseException as e:
+                await kept.cut()
+                # The server may have closed it since; nothing was sent that could be lost.
+                if isinstance(e, PortForwardError) and not kept.tunnel.alive:
+                    continue
+                raise
+            return kept.tunnel, kept.stack
+
+    async def _turn(self) -> None:
+        """Wait until there is a WebSocket to take, or one may be opened."""
+        loop = asyncio.get_running_loop()
+        while not self._idle:
+            if self._opening < OPENING and loop.time() >= self._last + PATIENCE:
+                return
+            waiting = loop.create_future()
+            self._waiting.append(waiting)
+            self._arm()
+            try:
+                await waiting
+            except asyncio.CancelledError:
+                if waiting.done() and not waiting.cancelled():
+                    self._wake()
+                raise
+
+    def _arm(self) -> None:
+        if self._waiting and self._alarm is None and self._opening < OPENING:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_at(self._last + PATIENCE, self._ring)
+
+    def _ring(self) -> None:
+        """Nothing was given back for a while: some of those who wait may open their own."""
+        self._alarm = None
+        if asyncio.get_running_loop().time() < self._last + PATIENCE:
+            self._arm()
+            return
+        for _ in range(OPENING - self._opening):
+            self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+
+    async def _open(self, port: int, where: str) -> tuple[PortForward, AsyncExitStack]:
+        client = self._client
+        async with AsyncExitStack() as stack:
+            socket = await stack.enter_async_context(
+                _websocket(
+                    client.transport,
+                    self._namespace,
+                    self._pod,
+                    port,
+                    client.user_agent,
+                    PROTOCOLS,
+                )
+            )
+            if socket.protocol != TUNNEL:
+                return _Channels(socket, where), stack.pop_all()
+            tunnel = _Tunnel(socket)
+            await tunnel.open(port, where)
+            return tunnel, stack.pop_all()
+
+    def _keep(self, tunnel: _Tunnel, stack: AsyncExitStack) -> None:
+        def forget() -> None:
+            self._idle.remove(kept)
+            task = asyncio.get_running_loop().create_task(kept.cut(), name="portforward: close")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+        kept = _Kept(tunnel, stack, self._clock.call_later(IDLE_FOR, forget))
+        self._idle.append(kept)
+        self._last = asyncio.get_running_loop().time()
+        self._wake()
+
+
+class _Kept(NamedTuple):
+    """A tunnel that nobody uses, and what closes it."""
+
+    tunnel: _Tunnel
+    stack: AsyncExitStack
+    timer: Timer
+
+    async def cut(self) -> None:
+        """Close it at once."""
+        with suppress(_CutError):
+            async with self.stack:
+                raise _CutError
+
+
+class _CutError(Exception):
+    """What a WebSocket is left by to be cut."""
 
 
 class _Channels(_Messages):

@@ -68,7 +68,8 @@ async def carried(*, half_close: bool = True) -> AsyncIterator[Carried]:
         ours.setblocking(False)
         client.setblocking(False)
         task = asyncio.create_task(carry(ours, pod, clock))
-        yield Carried(pod, clock, client, task)
+        async with asyncio.timeout(30):
+            yield Carried(pod, clock, client, task)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     left = [t for t in asyncio.all_tasks() if "endpoint" in t.get_name()]

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import socket
+from typing import Any
 
 import pytest
 from forward_world import (
@@ -232,10 +233,11 @@ async def test_telling_a_state_is_awaited(forwards: World) -> None:
 
     async with Forwarder(forwards.client, "web", 80, on_change=slow):
         await forwards.pod()
+        await settled()
+        assert running == 1
         go.set()
         await told.phase("ready")
     assert most == 1
-    assert running == 0
 
 
 async def test_a_server_that_refuses_to_be_watched_is_the_reason(forwards: World) -> None:
@@ -365,6 +367,8 @@ async def test_the_port_is_bound_on_entering_and_kept(forwards: World) -> None:
     async with Forwarder(forwards.client, "web", 80, hosts=("127.0.0.1",)) as web:
         before = held(web.port)
         assert before
+        # Nobody else's network is served.
+        assert {name[0] for name, _ in before} <= {"127.0.0.1", "::1"}
         assert not is_free(web.port)
         await forwards.client.create(SERVICES, service())
         await forwards.pod()
@@ -373,7 +377,7 @@ async def test_the_port_is_bound_on_entering_and_kept(forwards: World) -> None:
     assert is_free(web.port)
 
 
-def held(port: int) -> set[tuple[object, int]]:
+def held(port: int) -> set[tuple[Any, int]]:
     """This process's listening sockets on a port: address, and the kernel's own number."""
     found = set()
     for one in listeners(port):
@@ -450,6 +454,43 @@ async def test_a_port_that_is_lost_is_replaced_and_the_url_follows(
         assert second.url == web.url == f"http://localhost:{web.port}"
         assert web.port != lost
         assert await exchange(web.port, b"hello") == b"hello"
+
+
+async def test_a_port_that_cannot_be_replaced_is_tried_again(
+    forwards: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the address itself is gone for a while; after leaving nothing is tried."""
+    await forwards.client.create(SERVICES, service())
+    await forwards.pod()
+    clock, told = ManualClock(), Told()
+    forwarder = Forwarder(forwards.client, "web", 80, on_change=told, clock=clock)
+
+    async def lose() -> None:
+        for one in listeners(forwarder.port):
+            with one:
+                one.shutdown(socket.SHUT_RDWR)
+
+    def gone(*_: object) -> list[socket.socket]:
+        raise PortTakenError("127.0.0.1 is no address of this machine")
+
+    async with forwarder:
+        await told.phase("ready")
+        with monkeypatch.context() as patched:
+            patched.setattr("cove.host.endpoint._listener._bound", gone)
+            await lose()
+            status = await told.phase("waiting")
+            assert status.reason == "127.0.0.1 is no address of this machine"
+            clock.advance(2)
+        clock.advance(4)
+        await told.phase("ready")
+        assert await exchange(forwarder.port, b"hello") == b"hello"
+        with monkeypatch.context() as patched:
+            patched.setattr("cove.host.endpoint._listener._bound", gone)
+            await lose()
+            await told.phase("waiting")
+    clock.advance(60)
+    assert forwarder._listener is None
+    assert held(forwarder.port) == set()
 
 
 # -- many and large

@@ -23,6 +23,7 @@ from cove.client import (
     PortForwardError,
     SystemClock,
     Tasks,
+    Tunnels,
 )
 from cove.host.endpoint._carry import carry
 from cove.host.endpoint._listener import LOOPBACK, Listener, PortTakenError, reset
@@ -56,9 +57,6 @@ SERVICES = GVR("", "v1", "services")
 PODS = GVR("", "v1", "pods")
 # Seconds until a pod that could not be connected to is tried again: doubled up to the last.
 FIRST_DELAY, LAST_DELAY = 2.0, 30.0
-# Connections that are being opened at once; the others wait for their turn.  Each costs a
-# handshake of TLS, and all of them together would time out.
-OPENING = 32
 # The name by which containers know the machine they run on.
 FROM_CONTAINERS = "host.docker.internal"
 
@@ -144,7 +142,8 @@ class Forwarder:
         self._trying: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._told = asyncio.Condition()
-        self._opening = asyncio.Semaphore(OPENING)
+        # By the uids of pods: of the one that is connected to now, and hardly any other.
+        self._tunnels: dict[str, Tunnels] = {}
         self._tasks = Tasks()
         self._connections = Tasks()
         self._count = 0
@@ -206,6 +205,7 @@ class Forwarder:
             self._listener.close()
             self._listener = None
         await self._connections.close()
+        await self._leave_tunnels()
 
     async def _run(self) -> None:
         try:
@@ -264,6 +264,7 @@ class Forwarder:
                     status = self._decide(services, pods)
                     if isinstance(status, Never):
                         return status.reason
+                    await self._leave_tunnels(self._target.uid if self._target else "")
                     await self._publish(status)
             finally:
                 watching.cancel()
@@ -404,10 +405,9 @@ class Forwarder:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with AsyncExitStack() as stack:
-                async with self._opening:
-                    remote = await stack.enter_async_context(
-                        self._client.port_forward(target.pod, target.port, self.namespace)
-                    )
+                remote = await stack.enter_async_context(
+                    self._tunnels_to(target).connect(target.port)
+                )
                 await carry(connection, remote, self._clock)
             connection.close()
         except PortForwardError as e:
@@ -416,6 +416,20 @@ class Forwarder:
             self._failed(target, e)
         except OSError as e:
             log.debug("endpoint %s: the client broke off: %s", self.name, e)
+
+    def _tunnels_to(self, target: Target) -> Tunnels:
+        tunnels = self._tunnels.get(target.uid)
+        if tunnels is None:
+            tunnels = Tunnels(self._client, target.pod, self.namespace, clock=self._clock)
+            self._tunnels[target.uid] = tunnels
+        return tunnels
+
+    async def _leave_tunnels(self, keep: str = "") -> None:
+        """Those of pods that nobody will be led to any more."""
+        for uid in self._tunnels.keys() - {keep}:
+            tunnels = self._tunnels.pop(uid, None)
+            if tunnels is not None:
+                await tunnels.close()
 
     def _ended(self, connection: socket.socket) -> None:
         self._count -= 1
