@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -15,9 +16,12 @@ import annotated_types
 import msgspec
 import pydantic
 import pytest
-from tests.operator.entity.caches import Tier
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.operator.entity.caches import CacheSpec, Port, Tier
 
 from cove.kube.quantity import Quantity as ExactQuantity
+from cove.kube.structural import normalize, parse, validate_lists, validate_value
 from cove.operator import (
     Column,
     Condition,
@@ -56,8 +60,10 @@ from cove.operator import (
     crd,
     entity,
     field,
+    from_document,
     mark,
     schema_of,
+    to_document,
 )
 
 INT_OR_STRING = {
@@ -658,6 +664,43 @@ def test_extras_of_a_definition() -> None:
     ]
     assert (version["deprecated"], version["deprecationWarning"]) == (True, "use boxes v2")
     assert "hidden" not in version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+
+
+times = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+ascii_words = st.text("abcxyz-./ ", max_size=5)
+cache_specs = st.builds(
+    CacheSpec,
+    image=ascii_words,
+    size=st.integers(-(2**63), 2**63 - 1),
+    eviction=st.sampled_from(["lru", "lfu"]),
+    tier=st.sampled_from(Tier),
+    ratio=st.floats(allow_nan=False, allow_infinity=False),
+    secret_ref=st.none() | st.text(max_size=3),
+    ports=st.lists(
+        st.builds(Port, name=ascii_words, number=st.integers(0, 9)), unique_by=lambda p: p.name
+    ),
+    zones=st.sets(ascii_words, max_size=3),
+    labels=st.dictionaries(ascii_words, st.text(max_size=3), max_size=3),
+    memory=st.integers(0, 2**31) | st.sampled_from(["1Gi", "500m"]),
+    target=st.integers(0, 9) | ascii_words,
+    timeout=st.timedeltas(timedelta(0), timedelta(days=900)),
+    born=st.none() | st.dates(date(1000, 1, 1)),
+    seen=st.none() | times,
+    token=st.binary(max_size=5),
+    extra=st.dictionaries(ascii_words, st.none() | st.integers(0, 5) | st.lists(st.booleans())),
+)
+SCHEMA = parse(schema_of(CacheSpec))
+
+
+@given(cache_specs)
+def test_what_is_written_fits_the_schema(spec: CacheSpec) -> None:
+    """And is read as what it was; nothing of it is pruned or filled in."""
+    doc = to_document(spec)
+
+    assert validate_value(SCHEMA, doc) + validate_lists(SCHEMA, doc) == []
+    assert from_document(CacheSpec, doc) == spec
+    kept, dropped = normalize(SCHEMA, copy.deepcopy(doc))
+    assert (kept, dropped) == (doc, False)
 
 
 def test_conditions_are_a_list_map() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from cove.operator import Entity, Struct, entity, from_document
+from cove.operator.kinds import Pod
+from cove.operator.kinds.core_v1 import Container, PodSpec
 
 
 class Spec(Struct):
@@ -29,3 +31,7 @@ number: int = from_document(Cache, {})  # E: assignment
 @entity("cache.example.com/v1")
 class Bare:  # E: type-var
     spec: Spec
+
+
+pod = Pod(spec=PodSpec(containers=[Container(image="i")]))  # E: call-arg
+pod.status.phase = None  # E: assignment

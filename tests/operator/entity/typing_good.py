@@ -19,6 +19,8 @@ from cove.operator import (
     to_document,
     with_owner,
 )
+from cove.operator.kinds import Pod
+from cove.operator.kinds.core_v1 import Container, PodSpec
 
 
 class Spec(Struct):
@@ -56,3 +58,9 @@ settings = with_owner(Settings(data={"a": "b"}), cache)
 assert_type(settings, Settings)
 assert_type(with_owner({"kind": "Pod"}, cache)["kind"], str)
 merged(cache, cache, to_document(cache))
+
+pod = Pod(metadata=ObjectMeta(name="p"), spec=PodSpec(containers=[Container(name="c", image="i")]))
+assert_type(pod.spec.containers[0].image, str)
+assert_type(pod.status.phase, str)
+assert_type(pod.spec.priority, int | None)
+assert_type(from_document(Pod, {}), Pod)

@@ -16,7 +16,16 @@ from __future__ import annotations
 
 from cove.operator.entities._changes import changes, merged
 from cove.operator.entities._documents import from_document, from_json, to_document
-from cove.operator.entities._entity import Entity, EntityInfo, Scale, Scope, entity, info
+from cove.operator.entities._entity import (
+    Entity,
+    EntityInfo,
+    Kind,
+    Scale,
+    Scope,
+    builtin,
+    entity,
+    info,
+)
 from cove.operator.entities._metadata import (
     Condition,
     ManagedFieldsEntry,
@@ -32,6 +41,7 @@ __all__ = [
     "Condition",
     "Entity",
     "EntityInfo",
+    "Kind",
     "ManagedFieldsEntry",
     "MicroTime",
     "ObjectMeta",
@@ -41,6 +51,7 @@ __all__ = [
     "Scale",
     "Scope",
     "Struct",
+    "builtin",
     "changes",
     "entity",
     "field",

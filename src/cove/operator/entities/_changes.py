@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from cove.operator.entities._documents import to_document
+from cove.operator.entities._documents import whole_document
 from cove.operator.entities._shapes import Shape, shape_of
 from cove.operator.entities._struct import Struct
 
@@ -40,7 +40,7 @@ def merged(before: Struct, after: Struct, raw: Doc) -> Doc:
     """``raw`` with the difference of two typed states; ``raw`` itself is not changed."""
     if type(before) is not type(after):
         raise TypeError(f"{type(before).__name__} and {type(after).__name__} are two types")
-    found: Doc = _merged(to_document(before), to_document(after), raw, shape_of(type(before)))
+    found: Doc = _merged(whole_document(before), whole_document(after), raw, shape_of(type(before)))
     return found
 
 

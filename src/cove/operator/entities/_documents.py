@@ -15,12 +15,12 @@ import msgspec
 
 from cove.operator.entities._entity import Entity
 from cove.operator.entities._faults import Fault, without
-from cove.operator.entities._hints import prepare
+from cove.operator.entities._hints import prepare, struct_fields
 from cove.operator.entities._struct import Struct
 from cove.operator.entities._values import decode_value, encode_value
 from cove.operator.errors import DocumentError
 
-__all__ = ["from_document", "from_json", "json_value", "to_document"]
+__all__ = ["from_document", "from_json", "json_value", "to_document", "whole_document"]
 
 Doc = dict[str, Any]
 S = TypeVar("S", bound=Struct)
@@ -31,11 +31,53 @@ def to_document(obj: Struct) -> Doc:
 
     ``None`` and empty lists and maps are left out.
     """
+    return _document(obj, tidy=True)
+
+
+def whole_document(obj: Struct) -> Doc:
+    """The same with ``{}`` for the structs of built-in kinds that say nothing."""
+    return _document(obj, tidy=False)
+
+
+def _document(obj: Struct, *, tidy: bool) -> Doc:
     plan = prepare(type(obj))
     doc: Doc = _plain(obj, durations=plan.durations, sets=plan.sets)
-    if isinstance(obj, Entity) and obj.kind:
-        return {"apiVersion": obj.api_version, "kind": obj.kind, **doc}
+    if plan.objects or (tidy and plan.parts):
+        _finish(obj, doc, tidy)
+    if isinstance(obj, Entity):
+        _name_kind(obj, doc)
     return doc
+
+
+def _name_kind(obj: Entity, doc: Doc) -> None:
+    if obj.kind:
+        rest = dict(doc)
+        doc.clear()
+        doc.update({"apiVersion": obj.api_version, "kind": obj.kind, **rest})
+
+
+def _finish(value: Any, doc: Any, tidy: bool) -> None:
+    """Let objects inside say what they are; take away what Go would write although it is empty."""
+    if isinstance(value, Struct):
+        for name, wire, by_value in struct_fields(type(value)):
+            inner = doc.get(wire)
+            field = getattr(value, name)
+            if inner:
+                _finish(field, inner, tidy)
+            if by_value and tidy and inner == {}:
+                del doc[wire]
+            elif isinstance(field, Entity):
+                _name_kind(field, doc[wire])
+    elif isinstance(value, (list, tuple)):
+        for one, inner in zip(value, doc, strict=True):
+            _finish(one, inner, tidy)
+            if isinstance(one, Entity):
+                _name_kind(one, inner)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            _finish(one, doc[key], tidy)
+            if isinstance(one, Entity):
+                _name_kind(one, doc[key])
 
 
 def json_value(value: Any) -> Any:

@@ -18,7 +18,16 @@ from cove.operator.entities._struct import Struct, field
 from cove.operator.errors import EntityError
 from cove.operator.markers import Column
 
-__all__ = ["Entity", "EntityInfo", "Scale", "Scope", "declare", "entity", "info"]
+__all__ = [
+    "Entity",
+    "EntityInfo",
+    "Kind",
+    "Scale",
+    "Scope",
+    "builtin",
+    "entity",
+    "info",
+]
 
 Scope = Literal["Namespaced", "Cluster"]
 
@@ -41,6 +50,10 @@ class Entity(Struct):
     __entity__: ClassVar[EntityInfo | None] = None
 
     metadata: ObjectMeta = field(default_factory=ObjectMeta)
+
+
+class Kind(Entity, zero=True):
+    """A built-in kind: what is zero is left out, as in :class:`~cove.operator.entities.Part`."""
 
 
 E = TypeVar("E", bound=Entity)
@@ -173,12 +186,12 @@ def entity(
             columns=tuple(columns),
             ignore=ignore,
         )
-        return declare(cls, made)
+        return _declare(cls, made)
 
     return decorate
 
 
-def declare(cls: type[E], made: EntityInfo) -> type[E]:
+def _declare(cls: type[E], made: EntityInfo) -> type[E]:
     """Keep what is said of a class with it; raises EntityError for what cannot be."""
     if not _is_entity(cls):
         raise EntityError(
@@ -187,17 +200,53 @@ def declare(cls: type[E], made: EntityInfo) -> type[E]:
     problem = next(_problems(made), None)
     if problem is not None:
         raise EntityError(f"{cls.__qualname__}: {problem}")
-    fields: Any = cls.__struct_fields__
-    if made.scale is not None and "status" not in fields:
+    if made.scale is not None and "status" not in cls.__struct_fields__:
         raise EntityError(
             f"{cls.__qualname__}: scale needs a status, which has the replicas there are"
         )
+    return _keep(cls, made)
+
+
+def _keep(cls: type[E], made: EntityInfo) -> type[E]:
+    fields = cls.__struct_fields__
     cls.__entity__ = msgspec.structs.replace(
         made, has_spec="spec" in fields, has_status="status" in fields
     )
     cls.api_version = made.api_version
     cls.kind = made.kind
     return cls
+
+
+def builtin(
+    api_version: str,
+    plural: str,
+    *,
+    singular: str = "",
+    short_names: tuple[str, ...] = (),
+    categories: tuple[str, ...] = (),
+    scope: Scope = "Namespaced",
+) -> Callable[[type[E]], type[E]]:
+    """What the modules of :mod:`cove.operator.kinds` say of their kinds."""
+    group, version = parse_api_version(api_version)
+
+    def decorate(cls: type[E]) -> type[E]:
+        return _keep(
+            cls,
+            EntityInfo(
+                group=group,
+                version=version,
+                kind=cls.__name__,
+                plural=plural,
+                singular=singular or cls.__name__.lower(),
+                scope=scope,
+                short_names=short_names,
+                categories=categories,
+                ignore=True,
+                builtin=True,
+            ),
+        )
+
+    return decorate
 
 
 def _is_entity(cls: Any) -> bool:

@@ -21,20 +21,25 @@ from cove.operator.entities._struct import local_names
 from cove.operator.entities._values import Duration
 from cove.operator.errors import EntityError
 
-__all__ = ["Plan", "hints", "prepare", "strip", "structs_in"]
+__all__ = ["Plan", "hints", "prepare", "strip", "struct_fields", "structs_in"]
 
 
 class Plan:
     """What has to be looked after when objects of a class are written."""
 
-    __slots__ = ("durations", "sets")
+    __slots__ = ("durations", "objects", "parts", "sets")
 
     def __init__(self) -> None:
         self.durations = False
         self.sets = False
+        # There are structs by value, which Go has even where they say nothing.
+        self.parts = False
+        # There are whole objects inside, which say what they are.
+        self.objects = False
 
 
 _hints: WeakKeyDictionary[type, dict[str, Any]] = WeakKeyDictionary()
+_struct_fields: WeakKeyDictionary[type, tuple[tuple[str, str, bool], ...]] = WeakKeyDictionary()
 _plans: WeakKeyDictionary[type, Plan] = WeakKeyDictionary()
 
 
@@ -141,6 +146,27 @@ def structs_in(hint: Any) -> Iterator[Any]:
         yield hint
 
 
+def struct_fields(cls: Any) -> tuple[tuple[str, str, bool], ...]:
+    """The fields of a class that hold structs: (name, name on the wire, is it one by value).
+
+    By value is, in a built-in kind, what is there even where nobody has said anything.
+    """
+    found = _struct_fields.get(cls)
+    if found is None:
+        rows = []
+        names = list(zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True))
+        defaults = cls.__struct_defaults__
+        types = hints(cls)
+        for position, (name, wire) in enumerate(names):
+            if any(isinstance(c, msgspec.StructMeta) for c in structs_in(types[name])):
+                at = position - (len(names) - len(defaults))
+                factory = getattr(defaults[at], "factory", None) if at >= 0 else None
+                by_value = isinstance(factory, msgspec.StructMeta) and name != "metadata"
+                rows.append((name, wire, by_value and cls.__zero__))
+        found = _struct_fields[cls] = tuple(rows)
+    return found
+
+
 def prepare(cls: type) -> Plan:
     """Make a class and all it is made of ready for msgspec; what writing it has to look after."""
     plan = _plans.get(cls)
@@ -158,6 +184,8 @@ def prepare(cls: type) -> Plan:
             elif one in (set, frozenset):
                 plan.sets = True
             elif isinstance(one, msgspec.StructMeta):
+                plan.objects = plan.objects or (one is not cls and hasattr(one, "__entity__"))
+                plan.parts = plan.parts or any(row[2] for row in struct_fields(one))
                 for hint in hints(one).values():
                     pending.extend(structs_in(hint))
         _plans[cls] = plan

@@ -164,6 +164,8 @@ class Builder:
             raise SchemaError(path, f"{_name(origin)} is no type that a CRD can express")
         inner = arguments[0] if arguments else Any
         out: Schema = {"type": "array", "items": self.schema(inner, f"{path}[*]")}
+        if is_part(strip(inner)[0]):
+            _complete_keys(out["items"], markers)
         if origin in (set, frozenset):
             out["x-kubernetes-list-type"] = "set"
             if out["items"].get("type") in ("object", "array", None):
@@ -200,15 +202,20 @@ class Builder:
         finally:
             self._open.pop()
 
+    def _in_built_in(self) -> bool:
+        """Whether what is being looked at is inside of a built-in type: a template, no object."""
+        return len(self._open) > 1 and is_part(self._open[-2])
+
     def _fields(self, cls: Any, path: str) -> Schema:
         out: Schema = {"type": "object"}
         if text := class_doc(cls):
             out["description"] = text
         properties: Schema = {}
         required: list[str] = []
+        whole = issubclass(cls, Entity) and not self._in_built_in()
         if issubclass(cls, Entity):
             properties = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}}
-            if path:
+            if path and whole:
                 out["x-kubernetes-embedded-resource"] = True
         for member in _members(cls, path):
             place = f"{path}.{member.name}" if path else member.name
@@ -217,7 +224,7 @@ class Builder:
                 if not member.optional:
                     raise SchemaError(place, "an ignored field needs a default")
                 continue
-            if issubclass(cls, Entity) and member.name == "metadata":
+            if member.name == "metadata" and whole:
                 properties["metadata"] = {"type": "object"}
                 continue
             properties[member.name] = self._member(cls, member, place, markers)
@@ -241,6 +248,15 @@ class Builder:
             if default not in (None, [], {}) and path != "status":
                 out["default"] = default
         return _ordered(out)
+
+
+def _complete_keys(items: Schema, markers: tuple[Any, ...]) -> None:
+    """Keys of built-in lists that may be absent are their zero then, as in Go."""
+    for marker in markers:
+        for key in marker.keys if isinstance(marker, ListMap) else ():
+            known = items.get("properties", {}).get(key)
+            if known is not None and key not in items.get("required", ()):
+                known.setdefault("default", 0 if known.get("type") == "integer" else "")
 
 
 def _members(cls: Any, path: str) -> list[Member]:
