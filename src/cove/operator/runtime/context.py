@@ -69,11 +69,14 @@ class Ctx:
             logger,
             {
                 "object": f"{said.kind.lower()} {key}",
-                "kind": said.kind,
-                "namespace": about.metadata.namespace or "",
-                "name": about.metadata.name,
-                "uid": about.metadata.uid or "",
-                "attempt": attempt,
+                # Of one name: a log record has a name of its own.
+                "kubernetes": {
+                    "kind": said.kind,
+                    "namespace": about.metadata.namespace or "",
+                    "name": about.metadata.name,
+                    "uid": about.metadata.uid or "",
+                    "attempt": attempt,
+                },
             },
         )
 

@@ -75,10 +75,9 @@ def change_of(old: Doc, new: Doc, predicate: Predicate) -> Change:
     """What a write was: a wish, a status, the beginning of the end, or nothing of these."""
     deleting = "deletionTimestamp"
     if new["metadata"].get(deleting):
-        # Whatever is written from now on, finalizers are all that is left to do.
-        first = not old["metadata"].get(deleting)
-        others = old["metadata"].get("finalizers") != new["metadata"].get("finalizers")
-        return Change.DELETING if first or others else Change.NONE
+        # Finalizers are all that is left to do, whatever is written from now on: what we
+        # take off ourselves must not call the next one before its time.
+        return Change.NONE if old["metadata"].get(deleting) else Change.DELETING
     change = Change.NONE
     if old["metadata"].get("uid") != new["metadata"].get("uid") or predicate(old, new):
         change |= Change.RECONCILE
