@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from cove.operator import (
     MicroTime,
     ObjectMeta,
     Struct,
+    changes,
     entity,
     field,
     from_document,
@@ -227,8 +229,6 @@ def test_micro_times_have_six_decimals() -> None:
 
 def change(path: str, value: Any) -> dict[str, Any]:
     """The document with one place changed, or taken away by ``...``."""
-    import copy
-
     doc = copy.deepcopy(DOCUMENT)
     *way, last = path.split(".")
     here: Any = doc
@@ -286,6 +286,32 @@ def test_null_is_absent_where_the_type_has_no_null() -> None:
     found = from_document(Cache, doc)
 
     assert (found.metadata.labels, found.spec.size, found.spec.ports[1].number) == ({}, 1, 80)
+
+
+def test_an_object_shares_nothing_with_its_document() -> None:
+    """Nor with what is written of it: informers' documents are everybody's."""
+    doc = change("spec.extra", {"deep": {"x": 1}})
+    before = copy.deepcopy(doc)
+
+    found = from_document(Cache, doc)
+    found.spec.extra["deep"]["x"] = 2
+    written = to_document(found)
+    written["spec"]["extra"]["deep"]["x"] = 3
+
+    assert doc == before
+    assert found.spec.extra == {"deep": {"x": 2}}
+    assert changes(from_document(Cache, doc), found, doc) == [
+        {"op": "replace", "path": "/spec/extra/deep/x", "value": 2}
+    ]
+
+
+def test_what_is_no_json_is_read_too() -> None:
+    """From YAML, say: a number that no machine word holds."""
+
+    class Open(Struct):
+        value: Any = None
+
+    assert from_document(Open, {"value": 2**70}).value == 2**70
 
 
 def test_text_that_is_no_json_is_told_so() -> None:

@@ -146,25 +146,41 @@ def structs_in(hint: Any) -> Iterator[Any]:
         yield hint
 
 
-def struct_fields(cls: Any) -> tuple[tuple[str, str, bool], ...]:
-    """The fields of a class that hold structs: (name, name on the wire, is it one by value).
+def _by_value(cls: Any) -> set[str]:
+    """The structs that are there, in a built-in kind, even where nobody has said anything."""
+    defaults = cls.__struct_defaults__
+    names = cls.__struct_fields__[len(cls.__struct_fields__) - len(defaults) :]
+    return {
+        name
+        for name, default in zip(names, defaults, strict=True)
+        if cls.__zero__
+        and name != "metadata"
+        and isinstance(getattr(default, "factory", None), msgspec.StructMeta)
+    }
 
-    By value is, in a built-in kind, what is there even where nobody has said anything.
+
+def struct_fields(cls: Any) -> tuple[tuple[str, str, bool], ...]:
+    """The fields that a document has to be finished by: (name, name on the wire, is it by value).
+
+    Those that are structs by value or whole objects, and those in which there are such.
     """
     found = _struct_fields.get(cls)
     if found is None:
-        rows = []
-        names = list(zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True))
-        defaults = cls.__struct_defaults__
-        types = hints(cls)
-        for position, (name, wire) in enumerate(names):
-            if any(isinstance(c, msgspec.StructMeta) for c in structs_in(types[name])):
-                at = position - (len(names) - len(defaults))
-                factory = getattr(defaults[at], "factory", None) if at >= 0 else None
-                by_value = isinstance(factory, msgspec.StructMeta) and name != "metadata"
-                rows.append((name, wire, by_value and cls.__zero__))
-        found = _struct_fields[cls] = tuple(rows)
+        by_value, types = _by_value(cls), hints(cls)
+        names = zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True)
+        found = _struct_fields[cls] = tuple(
+            (name, wire, name in by_value)
+            for name, wire in names
+            if name in by_value or any(map(_has_to_be_finished, structs_in(types[name])))
+        )
     return found
+
+
+def _has_to_be_finished(cls: Any) -> bool:
+    if not isinstance(cls, msgspec.StructMeta):
+        return False
+    plan = prepare(cls)
+    return plan.parts or plan.objects or hasattr(cls, "__entity__")
 
 
 def prepare(cls: type) -> Plan:
@@ -185,7 +201,7 @@ def prepare(cls: type) -> Plan:
                 plan.sets = True
             elif isinstance(one, msgspec.StructMeta):
                 plan.objects = plan.objects or (one is not cls and hasattr(one, "__entity__"))
-                plan.parts = plan.parts or any(row[2] for row in struct_fields(one))
+                plan.parts = plan.parts or bool(_by_value(one))
                 for hint in hints(one).values():
                     pending.extend(structs_in(hint))
         _plans[cls] = plan
