@@ -91,6 +91,13 @@ if TYPE_CHECKING:
     from cove.operator.runtime.stores import Store, Stores
     from cove.operator.schema import schema_of
     from cove.operator.settings import Leadership, Settings
+    from cove.operator.webhooks import (
+        AdmissionRequest,
+        Denied,
+        Invalid,
+        Webhooks,
+        check_round_trip,
+    )
 
 _HOMES = {
     "cove.operator.definitions": "crd crds",
@@ -119,9 +126,11 @@ _HOMES = {
     "cove.operator.runtime.stores": "Store Stores",
     "cove.operator.settings": "Leadership Settings",
     "cove.operator.schema": "schema_of",
+    "cove.operator.webhooks": "AdmissionRequest Denied Invalid Webhooks check_round_trip",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = [
+    "AdmissionRequest",
     "Api",
     "Change",
     "Client",
@@ -129,6 +138,7 @@ __all__ = [
     "Condition",
     "Ctx",
     "Default",
+    "Denied",
     "Description",
     "DocumentError",
     "Embedded",
@@ -144,6 +154,7 @@ __all__ = [
     "InjectionError",
     "Int32",
     "IntOrString",
+    "Invalid",
     "Items",
     "Leadership",
     "Length",
@@ -180,9 +191,11 @@ __all__ = [
     "Struct",
     "TerminalError",
     "Watch",
+    "Webhooks",
     "annotations_changed",
     "any_of",
     "changes",
+    "check_round_trip",
     "crd",
     "crds",
     "entity",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from cove.operator.entities import Entity, info
 from cove.operator.errors import EntityError
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
     from cove.client import Client, Clock
     from cove.operator.runtime.runtime import Runtime
+    from cove.operator.webhooks.declarations import (
+        AdmissionOptions,
+        AdmissionSpec,
+        ConverterSpec,
+        MutateOptions,
+    )
 
 __all__ = ["Operator"]
 
@@ -52,6 +58,9 @@ class Operator:
         self.name = name
         self.settings = settings or Settings()
         self.controllers: list[ControllerSpec] = []
+        self.validators: list[AdmissionSpec] = []
+        self.mutators: list[AdmissionSpec] = []
+        self.converters: list[ConverterSpec] = []
         self._provided: list[tuple[Any, Callable[..., Any] | None, Any]] = []
         self._values: list[tuple[Any, Any]] = []
 
@@ -179,6 +188,37 @@ class Operator:
         spec = ControllerSpec(made, cls, **options)
         self.controllers.append(spec)
         return spec
+
+    # -- webhooks
+
+    def validate(self, cls: type[Entity], **options: Unpack[AdmissionOptions]) -> Callable[[F], F]:
+        """Have a function, or a class's create, update and delete, say what may be written.
+
+        They take by name what they need: ``new``, ``old`` (None where there is none),
+        ``dry_run``, ``warnings`` (a list to append to), ``request``.  Raising Invalid or Denied
+        refuses the write.
+        """
+        from cove.operator.webhooks.declarations import add_admission
+
+        return add_admission(self.validators, "validate", cls, options)
+
+    def mutate(self, cls: type[Entity], **options: Unpack[MutateOptions]) -> Callable[[F], F]:
+        """Have a function, or a class's create and update, change what is written.
+
+        It changes ``new``, or returns another; what the type does not know stays as it is.
+        """
+        from cove.operator.webhooks.declarations import add_admission
+
+        return add_admission(self.mutators, "mutate", cls, options)
+
+    def convert(self, cls: type[Entity], *, to: type[Entity]) -> Callable[[F], F]:
+        """Have a class's to_hub and from_hub convert between a version and ``to``, the hub.
+
+        A kind has one hub, and a converter for every other version.
+        """
+        from cove.operator.webhooks.declarations import add_converter
+
+        return add_converter(self.converters, cls, to)
 
     # -- what handlers ask for
 

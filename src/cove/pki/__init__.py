@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Credentials", "FrontProxy", "Pair", "server_context"]
+__all__ = [
+    "Credentials",
+    "FrontProxy",
+    "Pair",
+    "server_context",
+    "serving_context",
+    "use_pair",
+]
 
 
 class Pair(NamedTuple):
@@ -40,21 +47,42 @@ class Credentials(NamedTuple):
     front_proxy: FrontProxy
 
 
-def server_context(authority: bytes, pair: Pair) -> ssl.SSLContext:
-    """TLS for the server: asks for a client certificate, takes connections without one."""
+def serving_context(pair: Pair) -> ssl.SSLContext:
+    """TLS for a server that does not look at its clients' certificates."""
     import ssl
-    import tempfile
-    from pathlib import Path
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The ssl module reads chains from files only.
+    use_pair(context, pair)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def server_context(authority: bytes, pair: Pair) -> ssl.SSLContext:
+    """TLS for the server: asks for a client certificate, takes connections without one."""
+    import ssl
+
+    context = serving_context(pair)
+    context.load_verify_locations(cadata=authority.decode())
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def use_pair(context: ssl.SSLContext, pair: Pair) -> None:
+    """Show this certificate from now on, in a context that is in use, too."""
+    import os
+    import tempfile
+    from pathlib import Path
+
+    # The ssl module reads chains from files only; where there are some in memory, from one.
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+        with os.fdopen(os.memfd_create("chain"), "wb") as file:
+            file.write(pair.certificate + pair.key)
+            file.flush()
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+        return
     with tempfile.TemporaryDirectory() as folder:
         chain = Path(folder) / "chain.pem"
         chain.touch(mode=0o600)
         chain.write_bytes(pair.certificate + pair.key)
         context.load_cert_chain(chain)
-    context.load_verify_locations(cadata=authority.decode())
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.set_alpn_protocols(["http/1.1"])
-    return context

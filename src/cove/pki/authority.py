@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -83,11 +84,13 @@ class Authority:
         self._key = key
 
     @classmethod
-    def new(cls, name: str = "cove") -> Authority:
-        """A fresh authority, valid for ten years."""
+    def new(
+        cls, name: str = "cove", *, life: timedelta = CA_LIFE, now: datetime | None = None
+    ) -> Authority:
+        """A fresh authority, valid for ten years unless told; ``now`` None is the machine's."""
         key = _new_key()
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.now(UTC)
+        now = now or datetime.now(UTC)
         public = key.public_key()
         certificate = (
             x509.CertificateBuilder()
@@ -95,8 +98,8 @@ class Authority:
             .issuer_name(subject)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - SKEW)
-            .not_valid_after(now + CA_LIFE)
+            .not_valid_before(_beginning(now))
+            .not_valid_after(now + life)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_usage(ca=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
@@ -122,8 +125,32 @@ class Authority:
         """The authority's certificate, PEM: what clients trust."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def server(self, names: Iterable[str]) -> Pair:
-        """A serving certificate for DNS names and IP addresses."""
+    @property
+    def expiry(self) -> datetime:
+        """When the authority ends."""
+        return self._certificate.not_valid_after_utc
+
+    def signed(self, certificate: bytes) -> bool:
+        """Whether a certificate in PEM is one of this authority's."""
+        try:
+            x509.load_pem_x509_certificate(certificate).verify_directly_issued_by(self._certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        return True
+
+    def server(
+        self,
+        names: Iterable[str],
+        *,
+        life: timedelta = LEAF_LIFE,
+        now: datetime | None = None,
+        common_name: str = "kube-apiserver",
+    ) -> Pair:
+        """A serving certificate for DNS names and IP addresses.
+
+        Valid for ``life`` from ``now`` on (None: the machine's), but no longer than the
+        authority.
+        """
         alternatives: list[x509.GeneralName] = []
         for name in names:
             try:
@@ -131,9 +158,11 @@ class Authority:
             except ValueError:
                 alternatives.append(x509.DNSName(name))
         return self._leaf(
-            [x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")],
+            [x509.NameAttribute(NameOID.COMMON_NAME, common_name)],
             ExtendedKeyUsageOID.SERVER_AUTH,
             alternatives,
+            life,
+            now,
         )
 
     def credentials(self, names: Iterable[str], admin: str, groups: Iterable[str]) -> Credentials:
@@ -210,17 +239,19 @@ class Authority:
         subject: list[x509.NameAttribute[str]],
         usage: x509.ObjectIdentifier,
         alternatives: list[x509.GeneralName],
+        life: timedelta = LEAF_LIFE,
+        now: datetime | None = None,
     ) -> Pair:
         key = _new_key()
-        now = datetime.now(UTC)
+        now = now or datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name(subject))
             .issuer_name(self._certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - SKEW)
-            .not_valid_after(now + LEAF_LIFE)
+            .not_valid_before(_beginning(now))
+            .not_valid_after(min(now + life, self._certificate.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -237,6 +268,14 @@ class Authority:
             )
         certificate = builder.sign(self._key, hashes.SHA256())
         return Pair(certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
+
+
+def _beginning(now: datetime) -> datetime:
+    """From when on a certificate is valid.
+
+    A clock may have been put forward; whoever verifies looks at the machine's.
+    """
+    return min(now, datetime.now(UTC)) - SKEW
 
 
 def _usage(*, ca: bool) -> x509.KeyUsage:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-__all__ = ["CertificateRequest", "expiry", "read_request"]
+__all__ = ["CertificateRequest", "certificate_names", "expiry", "read_request"]
 
 _BLOCK = re.compile(
     rb"-----BEGIN CERTIFICATE REQUEST-----.*?-----END CERTIFICATE REQUEST-----", re.DOTALL
@@ -65,3 +65,16 @@ def read_request(pem: bytes) -> CertificateRequest:
 def expiry(pem: bytes) -> datetime:
     """When the first certificate of a chain ends; raises ValueError."""
     return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+
+
+def certificate_names(pem: bytes) -> tuple[str, ...]:
+    """The DNS names and IP addresses that a certificate is for; raises ValueError."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return (
+        *names.get_values_for_type(x509.DNSName),
+        *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
+    )
