@@ -244,7 +244,7 @@ def test_a_conversion_that_is_wrong_names_the_object() -> None:
     op = Operator("cache-operator")
     op.convert(CacheV1Beta1, to=Cache)(Wrong)
 
-    with pytest.raises(ConversionError, match="Cache c: .* gave a Cache, not a CacheV1Beta1"):
+    with pytest.raises(ConversionError, match=r"Cache c: .* gave a Cache, not a CacheV1Beta1"):
         check_round_trip(op, Cache(metadata=ObjectMeta(name="c")))
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from cove.operator.webhooks.certificates import Certificates, Keys, Lifetimes
 from cove.operator.webhooks.configurations import ClientConfig, conversion, webhook_configurations
-from cove.operator.webhooks.conversion import Conversion, check_round_trip
 from cove.operator.webhooks.errors import (
     ConversionError,
     Denied,
@@ -25,6 +24,7 @@ from cove.operator.webhooks.errors import (
     WebhookError,
 )
 from cove.operator.webhooks.hooks import Webhooks
+from cove.operator.webhooks.hub import Conversion, check_round_trip
 from cove.operator.webhooks.registration import unregister
 from cove.operator.webhooks.review import AdmissionRequest
 from cove.operator.webhooks.server import WebhookServer

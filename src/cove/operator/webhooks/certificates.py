@@ -43,7 +43,7 @@ SECRETS = GVR("", "v1", "secrets")
 CHANGED = "webhooks.cove.dev/changed"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 # However long nothing is due: a machine that slept has to notice.
-_LOOK = timedelta(hours=6)
+_LOOK = timedelta(days=1)
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 
@@ -188,6 +188,8 @@ class Certificates:
                     clock=self._clock,
                 )
                 informer.add_handler(self._seen)
+                # What was gone before the first list is in no event.
+                informer.add_state_handler(self._wake.set)
                 await stack.enter_async_context(informer)
             tasks.start("certificates of webhooks", self._keep())
             self._stack = stack.pop_all()

@@ -15,7 +15,7 @@ from cove.operator.runtime.inject import Providers
 from cove.operator.webhooks.admission import Admission
 from cove.operator.webhooks.certificates import Certificates, Lifetimes
 from cove.operator.webhooks.configurations import ClientConfig
-from cove.operator.webhooks.conversion import conversions
+from cove.operator.webhooks.hub import conversions
 from cove.operator.webhooks.reach import find_url
 from cove.operator.webhooks.registration import Registration
 from cove.operator.webhooks.server import Answering, Served, WebhookServer

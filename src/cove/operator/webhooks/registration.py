@@ -32,8 +32,8 @@ from cove.operator.webhooks.configurations import (
     conversion_of,
     webhook_configurations,
 )
-from cove.operator.webhooks.conversion import Conversion, conversions
 from cove.operator.webhooks.errors import WebhookError
+from cove.operator.webhooks.hub import Conversion, conversions
 
 if TYPE_CHECKING:
     from cove.operator.operator import Operator
@@ -97,6 +97,8 @@ class Registration:
                     self._client, gvr, field_selector=f"metadata.name={name}", clock=self._clock
                 )
                 informer.add_handler(self._seen)
+                # What was gone before the first list is in no event.
+                informer.add_state_handler(self._wake.set)
                 await stack.enter_async_context(informer)
             if followed:
                 tasks.start("registration of webhooks", self._keep())
