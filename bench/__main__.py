@@ -24,6 +24,7 @@ from bench.application import application
 from bench.deployments import deployments
 from bench.forward import forward
 from bench.load import Result, Target, run
+from bench.operators import operators
 from bench.pods import engine_of_this_machine, pods
 from bench.watchers import fan_out
 
@@ -309,6 +310,16 @@ async def containers() -> None:
         os.environ["COVE_CONTAINER_ENGINE"] = "none"
 
 
+async def beside_kopf() -> None:
+    """Operators in processes of their own, one after the other, on one API server."""
+    print("\noperators: each object's status is written once")
+    kubeconfig, _ = started("bench", "--in-memory", "--nodes", "0")
+    try:
+        await operators(kubeconfig)
+    finally:
+        cove("reset", "--yes", "--name", "bench")
+
+
 async def forwarding() -> None:
     """Endpoints beside kubectl port-forward, where this machine has an engine."""
     missing = engine_of_this_machine()
@@ -333,6 +344,9 @@ async def main(arguments: argparse.Namespace) -> None:
         return
     if arguments.only_forward:
         await forwarding()
+        return
+    if arguments.only_operators:
+        await beside_kopf()
         return
     if arguments.only_application:
         application()
@@ -367,6 +381,7 @@ async def main(arguments: argparse.Namespace) -> None:
     await fork_time()
     print("\nan application on the embedded engine: examples/full, pods simulated")
     application()
+    await beside_kopf()
     await containers()
     await forwarding()
     if arguments.beside:
@@ -379,6 +394,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--beside", metavar="KUBECONFIG", help="measure this server as well")
     parser.add_argument("--only-pods", action="store_true", help="only pods that run")
     parser.add_argument("--only-forward", action="store_true", help="only endpoints")
+    parser.add_argument("--only-operators", action="store_true", help="only operators")
     parser.add_argument("--only-application", action="store_true", help="only an application")
     parser.add_argument("--requests", type=int, default=3000, help="per operation")
     return parser.parse_args()
