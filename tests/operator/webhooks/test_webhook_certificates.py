@@ -121,6 +121,22 @@ async def test_a_replica_follows_what_another_has_renewed(
     assert one.keys.authorities == other.keys.authorities
 
 
+async def test_replicas_that_renew_at_once_agree(api: EmbeddedCluster, clock: TravelClock) -> None:
+    async with certificates(api, clock=clock) as one, certificates(api, clock=clock) as other:
+        first = one.keys
+        for seconds, authorities in ((2 * 365 * DAY + 10, 2), (301, 2), (301, 1)):
+            await clock.advance(seconds)
+            await until(
+                lambda n=authorities: (  # type: ignore[misc]
+                    len(one.keys.authorities) == n and one.keys == other.keys
+                )
+            )
+        stored = await secret(api)
+
+    assert base64.b64decode(stored["data"]["ca.crt"]) == one.keys.bundle == other.keys.bundle
+    assert not set(first.authorities) & set(one.keys.authorities)
+
+
 async def test_a_secret_that_is_gone_or_spoilt_is_written_again(api: EmbeddedCluster) -> None:
     async with certificates(api) as made:
         before = made.keys

@@ -10,6 +10,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.operator.webhooks.kinds import (
     names,
 )
 
+from cove.client import Client, kubeconfig
 from cove.engines.embedded import EmbeddedCluster
 from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
@@ -38,6 +40,7 @@ from cove.operator.webhooks import (
     UnreachableWebhooksError,
     WebhookError,
     conversion,
+    rights,
     unregister,
     webhook_configurations,
 )
@@ -278,6 +281,60 @@ async def test_a_configuration_that_is_gone_comes_back(api: EmbeddedCluster) -> 
         await until(there)
         with pytest.raises(StatusError, match="at most 5"):
             await api.client.create(CACHES, cache(size=6), "default")
+
+
+async def test_the_rights_that_are_told_are_all_that_is_needed(api: EmbeddedCluster) -> None:
+    await install(api.client, Cache, CacheV1Beta1)
+    await serve_as_service(api)
+    op, user = operator(mutates=True, converts=True), "somebody"
+    told = rights(op)
+    await allow(api, "ClusterRole", told.cluster, user)
+    await allow(api, "Role", told.namespace, user)
+    document = kubeconfig.load(api.kubeconfig_path)
+    connection = replace(document, impersonation={"Impersonate-User": user})
+    port = free_port()
+    how: dict[str, Any] = {"service": SERVICE, "service_port": port, "port": port}
+
+    async with Client.connect(connection) as client:
+        with pytest.raises(StatusError, match="forbidden"):
+            await client.list(SECRETS, "default")
+        async with Webhooks(op, client, host="127.0.0.1", **how):
+            live = await api.client.get(VALIDATING, "cache-operator")
+            live["webhooks"][0]["clientConfig"]["caBundle"] = ""
+            await api.client.update(VALIDATING, live)
+
+            async def right() -> bool:
+                found = await api.client.get(VALIDATING, "cache-operator")
+                return "caBundle" in found["webhooks"][0]["clientConfig"]
+
+            await until(right)
+        await unregister(op, client)
+
+    assert await registered(api) == []
+    assert rights(Operator("bare")) == ([], [])
+
+
+async def allow(api: EmbeddedCluster, kind: str, rules: list[dict[str, Any]], user: str) -> None:
+    group, namespace = "rbac.authorization.k8s.io", None if kind == "ClusterRole" else "default"
+    reference = {"apiGroup": group, "kind": kind, "name": "hooks"}
+    subject = {"apiGroup": group, "kind": "User", "name": user}
+    for doc in (
+        {"kind": kind, "rules": rules},
+        {"kind": f"{kind}Binding", "roleRef": reference, "subjects": [subject]},
+    ):
+        doc |= {"apiVersion": f"{group}/v1", "metadata": {"name": "hooks"}}
+        gvr = (await api.client.resource_of(doc)).gvr
+        await api.client.create(gvr, doc, namespace)
+
+
+async def test_a_fork_has_webhooks_of_its_own(api: EmbeddedCluster) -> None:
+    await install(api.client)
+    async with api.fork() as fork, Webhooks(operator(), fork.client):
+        with pytest.raises(StatusError, match="at most 5"):
+            await fork.client.create(CACHES, cache(size=6), "default")
+        await api.client.create(CACHES, cache(size=6), "default")
+
+    assert await registered(api) == []
 
 
 async def test_a_conversion_needs_its_definition(api: EmbeddedCluster) -> None:

@@ -8,13 +8,17 @@ import logging
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.conftest import Kubectl
 from tests.operator.webhooks.kinds import (
     CACHES,
+    CRDS,
     VALIDATING,
     Cache,
     CacheV1Beta1,
     cache,
+    definition,
     install,
     post,
     review,
@@ -31,7 +35,10 @@ from cove.operator import (
     Webhooks,
 )
 from cove.operator.errors import EntityError
+from cove.operator.runtime.inject import Providers
 from cove.operator.webhooks import ClientConfig, webhook_configurations
+from cove.operator.webhooks.admission import Admission
+from cove.operator.webhooks.review import BadReviewError
 
 SERVICE = ClientConfig(service=("ops", "cache-operator"))
 
@@ -224,6 +231,42 @@ async def test_an_object_that_does_not_fit_its_type_is_refused(api: EmbeddedClus
     assert "spec.size: expected" in error.message
 
 
+async def test_all_that_is_wrong_is_told_at_once(api: EmbeddedCluster) -> None:
+    op = operator()
+
+    @op.validate(Cache)
+    def check(new: Cache) -> None:
+        raise Invalid.all(Invalid("is bad", field=f"spec.{name}") for name in ("size", "image"))
+
+    await install(api.client)
+    async with Webhooks(op, api.client):
+        error = await refused(api.client.create(CACHES, cache(), "default"))
+
+    assert error.message.endswith("request: spec.size: is bad; spec.image: is bad")
+    assert error.details is not None
+    assert [cause["field"] for cause in error.details["causes"]] == ["spec.size", "spec.image"]
+
+
+async def test_a_scale_is_asked_about_as_the_document_it_is(api: EmbeddedCluster) -> None:
+    op = operator()
+    seen: list[dict[str, Any]] = []
+
+    @op.validate(Cache, on="update", subresources=["scale"])
+    def check(new: dict[str, Any]) -> None:
+        seen.append(new)
+
+    document = definition()
+    scale = {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.ready"}
+    document["spec"]["versions"][0]["subresources"]["scale"] = scale
+    await api.client.create(CRDS, document)
+    async with Webhooks(op, api.client):
+        await api.client.create(CACHES, cache(size=1), "default")
+        replicas = {"spec": {"replicas": 4}}
+        await api.client.patch(CACHES, "c", replicas, "default", subresource="scale")
+
+    assert [(new["kind"], new["spec"]["replicas"]) for new in seen] == [("Scale", 4)]
+
+
 # -- failures
 
 
@@ -369,6 +412,34 @@ async def test_what_is_no_review_is_refused_with_the_reason(
     assert elsewhere == 404
 
 
+@given(st.data())
+async def test_a_review_with_anything_in_it_is_answered_or_refused(data: st.DataObject) -> None:
+    op = operator()
+
+    @op.validate(Cache, on="create update delete")
+    def check(new: Cache | None, old: Cache | None) -> None: ...
+
+    admission = Admission(op.validators[0], Providers())
+    junk = st.none() | st.integers() | st.text(max_size=2) | st.lists(st.none(), max_size=1)
+    document = review(operation="UPDATE", oldObject=cache())
+    place: Any = document
+    for _ in range(data.draw(st.integers(0, 3))):
+        if not isinstance(place, dict) or not place:
+            break
+        key = data.draw(st.sampled_from(sorted(place)))
+        if not isinstance(place[key], dict):
+            place[key] = data.draw(junk | st.just({}))
+        place = place[key]
+    if isinstance(place, dict):
+        place[data.draw(st.sampled_from(["metadata", "name", "uid", "kind"]))] = data.draw(junk)
+
+    try:
+        answer = await admission(json.dumps(document).encode())
+    except BadReviewError:
+        return
+    assert json.loads(answer)["response"]["uid"] == document["request"]["uid"]
+
+
 async def test_the_uid_is_echoed_and_unknown_fields_do_not_hurt(api: EmbeddedCluster) -> None:
     op = operator()
 
@@ -415,6 +486,7 @@ def test_what_cannot_be_is_refused_where_it_is_declared() -> None:
     wrong("takes 1 to 30 s", takes_new, timeout=60)
     wrong("has none of the methods", Nothing)
     wrong("has no method create", Rules, on="create")
+    wrong("scale need not be", takes_new, subresources=["scale"])
     wrong("write key=value", takes_new, selector="team")
     op.validate(Cache, name="one")(takes_new)
     wrong("already a webhook", takes_new, name="one")

@@ -14,7 +14,13 @@
 from __future__ import annotations
 
 from cove.operator.webhooks.certificates import Certificates, Keys, Lifetimes
-from cove.operator.webhooks.configurations import ClientConfig, conversion, webhook_configurations
+from cove.operator.webhooks.configurations import (
+    ClientConfig,
+    Rights,
+    conversion,
+    rights,
+    webhook_configurations,
+)
 from cove.operator.webhooks.errors import (
     ConversionError,
     Denied,
@@ -39,6 +45,7 @@ __all__ = [
     "Invalid",
     "Keys",
     "Lifetimes",
+    "Rights",
     "RoundTripError",
     "UnreachableWebhooksError",
     "WebhookError",
@@ -46,6 +53,7 @@ __all__ = [
     "Webhooks",
     "check_round_trip",
     "conversion",
+    "rights",
     "unregister",
     "webhook_configurations",
 ]

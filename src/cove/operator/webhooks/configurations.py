@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cove.kube.gvk import GVR
 from cove.operator.entities import info
@@ -18,7 +18,15 @@ from cove.operator.webhooks.declarations import AdmissionSpec
 if TYPE_CHECKING:
     from cove.operator.operator import Operator
 
-__all__ = ["KINDS", "OPERATOR", "ClientConfig", "conversion", "webhook_configurations"]
+__all__ = [
+    "KINDS",
+    "OPERATOR",
+    "ClientConfig",
+    "Rights",
+    "conversion",
+    "rights",
+    "webhook_configurations",
+]
 
 Doc = dict[str, Any]
 GROUP = "admissionregistration.k8s.io"
@@ -128,3 +136,43 @@ def conversion_of(path: str, client_config: ClientConfig) -> Doc:
     """The ``spec.conversion`` that asks at a path."""
     webhook = {"clientConfig": client_config.at(path), "conversionReviewVersions": ["v1"]}
     return {"strategy": "Webhook", "webhook": webhook}
+
+
+class Rights(NamedTuple):
+    """Rules of a ClusterRole, and of a Role in the namespace of the Secret."""
+
+    cluster: list[Doc]
+    namespace: list[Doc]
+
+
+def rights(operator: Operator, *, secret: str | None = None) -> Rights:
+    """What an operator has to be allowed for its webhooks, in a cluster; none without any.
+
+    ``secret`` None is ``{operator}-webhooks``.
+    """
+    converted = sorted({info(spec.hub).crd_name for spec in operator.converters})
+    cluster, follow = [], ["get", "list", "watch", "update"]
+    if operator.validators or operator.mutators:
+        resources = [gvr.resource for _, gvr in KINDS.values()]
+        # What is created has no name yet that a rule could know.
+        cluster.append(_rule(GROUP, resources, ["create"]))
+        verbs = [*follow, "patch", "delete"]
+        cluster.append(_rule(GROUP, resources, verbs, operator.name))
+    elif converted:
+        resources = [gvr.resource for _, gvr in KINDS.values()]
+        cluster.append(_rule(GROUP, resources, ["get", "delete"], operator.name))
+    if converted:
+        group, resource = "apiextensions.k8s.io", "customresourcedefinitions"
+        cluster.append(_rule(group, [resource], follow, *converted))
+    if not cluster:
+        return Rights([], [])
+    name = secret or f"{operator.name}-webhooks"
+    return Rights(
+        cluster,
+        [_rule("", ["secrets"], ["create"]), _rule("", ["secrets"], follow, name)],
+    )
+
+
+def _rule(group: str, resources: list[str], verbs: list[str], *names: str) -> Doc:
+    rule: Doc = {"apiGroups": [group], "resources": resources, "verbs": verbs}
+    return {**rule, "resourceNames": list(names)} if names else rule

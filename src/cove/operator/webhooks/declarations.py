@@ -147,6 +147,9 @@ def _admission(
     else:
         chosen = operations or ("create", "update")
         handlers = dict.fromkeys(chosen, _handler(cls, decorated, chosen, ""))
+    for sub in options.get("subresources", ()):
+        for handler in handlers.values():
+            _check_subresource(cls, handler, sub)
     label = _label(options.get("name") or decorated.__name__)
     full = label if label.count(".") >= 2 else f"{label}.{about.plural}.{about.group or 'core'}"
     place = f"{about.plural}.{about.group}" if about.group else about.plural
@@ -251,6 +254,18 @@ def _check(
         if _ABSENT.get(operation) == name and not optional and plain is not Any:
             raise EntityError(
                 f"{where} is None on {operation}: annotate {name}: {cls.__name__} | None"
+            )
+
+
+def _check_subresource(cls: type[Entity], handler: Handler, subresource: str) -> None:
+    """A status is shown as the object; a scale, for one, is of another kind."""
+    if subresource in ("", "status"):
+        return
+    for name in ("new", "old"):
+        if without_none(handler.of_review.get(name))[0] is cls:
+            raise EntityError(
+                f"{handler.function.__qualname__}: {name} is a {cls.__name__}, which its "
+                f"{subresource} need not be: annotate dict[str, Any]"
             )
 
 

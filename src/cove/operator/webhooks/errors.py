@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from cove.kube.status import CoveError
@@ -67,14 +68,27 @@ class Invalid(Denied):
         self, message: str, *, field: str = "", code: int = 422, reason: str | None = None
     ) -> None:
         super().__init__(f"{field}: {message}" if field else message, code=code, reason=reason)
-        self.field = field
-        self.problem = message
+        cause = {"reason": "FieldValueInvalid", "message": message}
+        self._causes = [{**cause, "field": field} if field else cause]
+
+    @classmethod
+    def all(cls, faults: Iterable[Invalid]) -> Invalid:
+        """All that is wrong with an object at once; raises ValueError for nothing."""
+        found = list(faults)
+        if not found:
+            raise ValueError("nothing is wrong: there is nothing to raise")
+        made = cls(
+            "; ".join(fault.message for fault in found),
+            code=found[0].code,
+            reason=found[0].reason,
+        )
+        made._causes = [cause for fault in found for cause in fault.causes]
+        return made
 
     @property
     def causes(self) -> list[dict[str, str]]:
-        """The field and what is wrong with it."""
-        cause = {"reason": "FieldValueInvalid", "message": self.problem}
-        return [{**cause, "field": self.field}] if self.field else [cause]
+        """The fields and what is wrong with them."""
+        return self._causes
 
 
 class WebhookError(CoveError):
