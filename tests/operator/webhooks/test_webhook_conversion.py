@@ -26,7 +26,7 @@ from tests.operator.webhooks.kinds import (
 
 from cove.engines.embedded import EmbeddedCluster
 from cove.kube.status import StatusError
-from cove.operator import ObjectMeta, Operator, Webhooks, check_round_trip
+from cove.operator import Invalid, ObjectMeta, Operator, Webhooks, check_round_trip
 from cove.operator.errors import EntityError
 from cove.operator.webhooks import Conversion, ConversionError, RoundTripError
 
@@ -126,6 +126,23 @@ async def test_metadata_stays_but_for_labels_and_annotations(api: EmbeddedCluste
     assert back["metadata"]["annotations"] == {ZONES: "b,c"}
     assert again["spec"]["zones"] == ["a", "b", "c"]
     assert "annotations" not in again["metadata"]
+
+
+async def test_what_is_written_in_an_older_version_is_validated_as_the_newest(
+    api: EmbeddedCluster,
+) -> None:
+    op = operator()
+
+    @op.validate(Cache)
+    def check(new: Cache) -> None:
+        if new.spec.size > 5:
+            raise Invalid("at most 5", field="spec.size")
+
+    await install(api.client, CacheV1Alpha1, Cache, CacheV1Beta1)
+    async with Webhooks(op, api.client):
+        await api.client.create(CACHES_BETA, beta("small", replicas=5), "default")
+        with pytest.raises(StatusError, match="at most 5"):
+            await api.client.create(CACHES_BETA, beta("large", replicas=6), "default")
 
 
 async def test_one_that_cannot_be_converted_fails_the_review_by_its_name(

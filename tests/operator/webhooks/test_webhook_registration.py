@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.operator.webhooks.kinds import (
@@ -44,6 +45,8 @@ from cove.operator.webhooks import (
     unregister,
     webhook_configurations,
 )
+from cove.operator.webhooks import hooks as hooks_module
+from cove.operator.webhooks.hooks import _addresses, _urls
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 SERVICE = ("default", "cache-operator")
@@ -390,6 +393,46 @@ async def test_a_tunnel_is_believed_by_its_own_certificate(api: EmbeddedCluster)
     (webhook,) = found["webhooks"]
     assert "caBundle" not in webhook["clientConfig"]
     assert webhook["clientConfig"]["url"].startswith("https://tunnel.example.com/validate/")
+
+
+def test_who_listens_everywhere_is_looked_for_at_all_names_of_the_machine() -> None:
+    everywhere, here = _urls("0.0.0.0", 9443), _urls("::1", 9443)
+
+    assert everywhere[:2] == ["https://127.0.0.1:9443", "https://host.docker.internal:9443"]
+    assert here == ["https://[::1]:9443"]
+    assert {urlsplit(url).hostname for url in everywhere} <= {*_addresses("x", "0.0.0.0")}
+
+
+async def test_the_first_address_that_is_reached_is_taken(
+    api: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await install(api.client)
+    dead = f"https://127.0.0.1:{free_port()}"
+    monkeypatch.setattr(hooks_module, "_urls", lambda host, port: [dead, f"https://{host}:{port}"])
+
+    async with Webhooks(operator(), api.client) as hooks:
+        assert hooks.base_url == f"https://127.0.0.1:{hooks.port}"
+        assert await registered(api) == [DEV]
+
+
+async def test_who_may_not_ask_whether_it_is_reached_is_believed(
+    api: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await install(api.client)
+    create = api.client.create
+
+    async def refuse(gvr: GVR, *args: Any, **more: Any) -> Any:
+        if gvr.resource == "configmaps":
+            raise StatusError(403, "Forbidden", "configmaps is forbidden")
+        return await create(gvr, *args, **more)
+
+    monkeypatch.setattr(api.client, "create", refuse)
+    async with Webhooks(operator(), api.client) as hooks:
+        pass
+
+    assert hooks.base_url == f"https://127.0.0.1:{hooks.port}"
+    assert "cannot be asked: configmaps is forbidden" in caplog.text
+    assert await registered(api) == []
 
 
 async def test_an_address_that_is_not_reached_is_explained(api: EmbeddedCluster) -> None:

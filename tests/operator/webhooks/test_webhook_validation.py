@@ -461,6 +461,25 @@ async def test_the_uid_is_echoed_and_unknown_fields_do_not_hurt(api: EmbeddedClu
     }
 
 
+async def test_requests_are_counted_by_who_wants_to(api: EmbeddedCluster) -> None:
+    op = operator()
+    seen: list[tuple[str, int]] = []
+
+    @op.validate(Cache)
+    def check(new: Cache) -> None: ...
+
+    def served(path: str, code: int, seconds: float) -> None:
+        assert seconds > 0
+        seen.append((path, code))
+
+    await install(api.client)
+    async with Webhooks(op, api.client, probe=False, served=served) as hooks:
+        await api.client.create(CACHES, cache(), "default")
+        await post(f"{hooks.base_url}/elsewhere", b"{}", ca=hooks.client_config.ca_bundle)
+
+    assert seen == [("/validate/caches.cache.example.com/v1/check", 200), ("", 404)]
+
+
 # -- declarations
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
@@ -16,7 +17,7 @@ from cove.operator.webhooks.admission import Admission
 from cove.operator.webhooks.certificates import Certificates, Lifetimes
 from cove.operator.webhooks.configurations import ClientConfig
 from cove.operator.webhooks.hub import conversions
-from cove.operator.webhooks.reach import find_url
+from cove.operator.webhooks.reach import find_url, wait_known
 from cove.operator.webhooks.registration import Registration
 from cove.operator.webhooks.server import Answering, Served, WebhookServer
 
@@ -133,6 +134,12 @@ class Webhooks:
             if self._service is None:
                 self.base_url = await self._url(server)
             await self._register(stack)
+            if self._service is None and self._probe:
+                kinds = ["validate"] if self.operator.validators else []
+                kinds += ["mutate"] if self.operator.mutators else []
+                await wait_known(
+                    self._client, self.operator.name, server, self.client_config, kinds
+                )
             self._stack = stack.pop_all()
         log.info("webhooks of %s listen at %s:%d", self.operator.name, self.host, self.port)
         return self
@@ -181,15 +188,25 @@ def _names(service: tuple[str, str]) -> list[str]:
 
 
 def _addresses(hostname: str, host: str) -> list[str]:
-    own = [] if _wildcard(host) else [host]
-    return [hostname, "localhost", "127.0.0.1", "::1", *_MACHINE, *own]
+    own = _machine() if _wildcard(host) else [host]
+    return [hostname, "localhost", "127.0.0.1", "::1", *own]
 
 
 def _urls(host: str, port: int) -> Sequence[str]:
     """Where this process may be reached from the API server's point of view."""
-    if not _wildcard(host):
-        return [f"https://{f'[{host}]' if ':' in host else host}:{port}"]
-    return [f"https://{name}:{port}" for name in ("127.0.0.1", *_MACHINE)]
+    names = ["127.0.0.1", *_machine()] if _wildcard(host) else [host]
+    return [f"https://{f'[{name}]' if ':' in name else name}:{port}" for name in names]
+
+
+def _machine() -> list[str]:
+    """Names by which containers may know this machine, and the address it has among others."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Nothing is sent: it is asked by which of its addresses the machine would.
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return [*_MACHINE]
+        return [*_MACHINE, str(probe.getsockname()[0])]
 
 
 def _wildcard(host: str) -> bool:

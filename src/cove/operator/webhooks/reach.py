@@ -2,7 +2,8 @@
 
 A webhook that is about one made-up label is registered, and an object with that label created
 as a dry run.  Either the review arrives here, or the error says why it cannot.  Nothing is
-kept.
+kept.  The same tells whether the API server knows of what was registered before: it learns of
+configurations in their order, a moment after they were written.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
 from cove.client import Client
 from cove.kube.gvk import GVR
@@ -20,7 +22,7 @@ from cove.operator.webhooks.errors import UnreachableWebhooksError
 from cove.operator.webhooks.review import admission_answer, read_admission
 from cove.operator.webhooks.server import WebhookServer
 
-__all__ = ["find_url"]
+__all__ = ["find_url", "wait_known"]
 
 log = logging.getLogger("cove.operator.webhooks")
 CONFIGMAPS = GVR("", "v1", "configmaps")
@@ -38,20 +40,11 @@ async def find_url(
     The first of all where the API server does not let us ask.  Raises
     UnreachableWebhooksError, which tells what the API server says of each.
     """
-    token = secrets.token_hex(8)
-    arrived = asyncio.Event()
-
-    async def answer(data: bytes) -> bytes:
-        arrived.set()
-        return admission_answer(read_admission(data))
-
-    path = f"/probe/{token}"
-    server.route(path, answer)
     problems: list[str] = []
     for url in urls:
         config = ClientConfig(url=url, ca_bundle=ca_bundle)
         try:
-            problem = await _probe(client, operator, token, config, path, arrived)
+            problem = await _probe(client, operator, server, config, "validate")
         except StatusError as e:
             log.warning("whether the API server reaches %s cannot be asked: %s", urls[0], e)
             return urls[0]
@@ -68,16 +61,44 @@ async def find_url(
     )
 
 
+async def wait_known(
+    client: Client, operator: str, server: WebhookServer, config: ClientConfig, kinds: Sequence[str]
+) -> None:
+    """Return when the API server asks who is registered in these kinds of configurations."""
+    for kind in kinds:
+        try:
+            problem = await _probe(client, operator, server, config, kind)
+        except StatusError as e:
+            problem = str(e)
+        if problem:
+            log.warning("whether webhooks that %s are asked already: %s", kind, problem)
+
+
 async def _probe(
+    client: Client, operator: str, server: WebhookServer, config: ClientConfig, kind: str
+) -> str:
+    """ "" where it got here, else what the API server says."""
+    token = secrets.token_hex(8)
+    path = f"/probe/{token}"
+    arrived = asyncio.Event()
+
+    async def answer(data: bytes) -> bytes:
+        arrived.set()
+        return admission_answer(read_admission(data))
+
+    with server.route(path, answer):
+        return await _ask(client, operator, token, config.at(path), kind, arrived)
+
+
+async def _ask(
     client: Client,
     operator: str,
     token: str,
-    config: ClientConfig,
-    path: str,
+    client_config: dict[str, Any],
+    kind: str,
     arrived: asyncio.Event,
 ) -> str:
-    """ "" where it got here, else what the API server says."""
-    name, gvr = f"probe-{token}.cove.dev", KINDS["validate"][1]
+    name, gvr = f"probe-{token}.cove.dev", KINDS[kind][1]
     rule = {
         "operations": ["CREATE"],
         "apiGroups": [""],
@@ -86,17 +107,18 @@ async def _probe(
     }
     webhook = {
         "name": name,
-        "clientConfig": config.at(path),
+        "clientConfig": client_config,
         "rules": [rule],
         "objectSelector": {"matchLabels": {PROBE: token}},
         "sideEffects": "None",
         "timeoutSeconds": 3,
         "admissionReviewVersions": ["v1"],
     }
-    metadata = {"name": f"{operator}-probe-{token}", "labels": {OPERATOR: operator}}
+    called = f"{operator}-probe-{token}"
+    metadata = {"name": called, "labels": {OPERATOR: operator}}
     document = {
         "apiVersion": f"{GROUP}/v1",
-        "kind": KINDS["validate"][0],
+        "kind": KINDS[kind][0],
         "metadata": metadata,
         "webhooks": [webhook],
     }
@@ -117,8 +139,8 @@ async def _probe(
         return f"no review came within {PATIENCE:g} s"
     finally:
         try:
-            await client.delete(gvr, metadata["name"])  # type: ignore[arg-type]  # a text
+            await client.delete(gvr, called)
         except StatusError as e:
             if e.code != 404:
-                log.warning("%s is still there: %s", metadata["name"], e)
+                log.warning("%s is still there: %s", called, e)
     return ""

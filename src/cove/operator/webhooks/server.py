@@ -12,7 +12,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -71,9 +72,14 @@ class WebhookServer:
         """Show this certificate to those who connect from now on."""
         use_pair(self._context, pair)
 
-    def route(self, path: str, answer: Answering) -> None:
-        """Answer a path, too."""
+    @contextmanager
+    def route(self, path: str, answer: Answering) -> Iterator[None]:
+        """Answer a path, too, for a while."""
         self._routes[path] = answer
+        try:
+            yield
+        finally:
+            del self._routes[path]
 
     async def __aenter__(self) -> Self:
         from aiohttp import web
