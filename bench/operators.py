@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -72,6 +73,10 @@ def _kopf(config: str) -> None:
 
     os.environ["KUBECONFIG"] = config
 
+    @kopf.on.login()
+    def login(**options: Any) -> Any:
+        return kopf.login_with_kubeconfig(**options)
+
     @kopf.on.startup()
     def configure(settings: Any, **_: Any) -> None:
         settings.posting.enabled = False
@@ -109,10 +114,13 @@ def _rss(pid: int) -> float:
 
 
 def _body(i: int) -> bytes:
-    return (
-        '{"apiVersion":"bench.example.com/v1","kind":"Cache","metadata":{"name":"c-%d"},'
-        '"spec":{"size":3}}' % i
-    ).encode()
+    doc = {
+        "apiVersion": "bench.example.com/v1",
+        "kind": "Cache",
+        "metadata": {"name": f"c-{i}"},
+        "spec": {"size": 3},
+    }
+    return json.dumps(doc).encode()
 
 
 async def _settled(client: Client, count: int) -> None:
@@ -154,7 +162,7 @@ async def _measure(
         process.kill()
         process.wait()
         await client.delete_collection(CACHES, "default")
-        while (await client.list(CACHES, "default")).items:
+        while (await client.list(CACHES, "default")).items:  # noqa: ASYNC110 — it may take long
             await asyncio.sleep(0.1)
 
 

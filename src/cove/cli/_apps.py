@@ -49,7 +49,7 @@ def up(
     if detach:
         from cove.host.background import start
 
-        folder = start(
+        folder, found = start(
             app,
             declared,
             engine=engine,
@@ -57,7 +57,7 @@ def up(
             context=context,
             say=note,
         )
-        show(_rows(declared.name, _statuses(declared.name)), output)
+        show(_rows(declared.name, found), output)
         note(f"log: {folder.path / 'app.log'}")
         return 0
     import asyncio

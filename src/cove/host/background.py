@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cove.host.app import App
 from cove.host.errors import ResourceError
@@ -37,8 +38,8 @@ def start(
     container_engine: str | None,
     context: str | None,
     say: Callable[[str], None],
-) -> AppFolder:
-    """Start the application and return when all of it is ready.
+) -> tuple[AppFolder, list[Status]]:
+    """Start the application and return when all of it is ready: where it is, and how.
 
     Where something cannot become ready the application goes on, so that one can look at it,
     and DetachError says why.  Raises AppRunsError.
@@ -76,7 +77,7 @@ def start(
                 elif doc.get("error"):
                     raise DetachError(doc["error"])
                 else:
-                    return folder
+                    return folder, [Status.from_dict(s) for s in doc["statuses"]]
     except KeyboardInterrupt:
         process.terminate()
         process.wait()
@@ -124,7 +125,7 @@ class _Teller:
         self._pipe = os.fdopen(descriptor, "w", buffering=1)
         self._states: dict[str, State] = {}
 
-    def _tell(self, *, last: bool = True, **doc: str) -> None:
+    def _tell(self, *, last: bool = True, **doc: Any) -> None:
         if self._pipe.closed:
             return
         try:
@@ -140,8 +141,8 @@ class _Teller:
             self._states[status.name] = status.state
             self._tell(last=False, said=str(status))
 
-    def ready(self) -> None:
-        self._tell()
+    def ready(self, statuses: list[Status]) -> None:
+        self._tell(statuses=[status.to_dict() for status in statuses])
 
     def blocked(self, why: str) -> None:
         self._tell(error=why)

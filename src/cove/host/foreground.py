@@ -24,8 +24,8 @@ class Watcher(Protocol):
     async def state(self, status: Status) -> None:
         """A resource changed."""
 
-    def ready(self) -> None:
-        """Everything that starts by itself is healthy or has completed."""
+    def ready(self, statuses: list[Status]) -> None:
+        """Everything that starts by itself is healthy or has completed; how all is now."""
 
     def blocked(self, why: str) -> None:
         """Something of that will not be; the application goes on."""
@@ -104,4 +104,4 @@ async def _settled(host: Host, console: Console, watcher: Watcher | None) -> Non
     console.say(f"{host.app.name} is ready")
     console.table(host.board)
     if watcher is not None:
-        watcher.ready()
+        watcher.ready(list(host.board))
