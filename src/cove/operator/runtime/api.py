@@ -151,6 +151,9 @@ class Api:
             raise
         if answer.get("kind") != "Status":
             self._wrote(said.gvr, answer)
+        else:
+            for store in self.stores.of(said.gvr):
+                store.removed(to_document(obj))
         return True
 
     def _wrote(self, gvr: GVR, doc: Doc) -> None:

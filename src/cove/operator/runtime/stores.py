@@ -146,15 +146,21 @@ class Store(Generic[E]):
         self._note(key_of(doc), doc["metadata"]["resourceVersion"], strip(doc))
 
     def removed(self, doc: Doc) -> None:
-        """An object was deleted at this version of it."""
-        self._note(key_of(doc), doc["metadata"]["resourceVersion"], None)
+        """An object was deleted, at this version of it or a later one."""
+        key = key_of(doc)
+        told = self._informed(key)
+        if told is None:
+            self._written.pop(key, None)
+        elif told["metadata"].get("uid") == doc["metadata"].get("uid"):
+            self._written[key] = (told["metadata"]["resourceVersion"], None)
 
-    def _note(self, key: str, version: str, doc: Doc | None) -> None:
+    def _note(self, key: str, version: str, doc: Doc) -> None:
         told = self._informed(key)
         if told is not None and not is_newer(version, told["metadata"]["resourceVersion"]):
-            if doc is not None:
-                return
-        self._written[key] = (version, doc)
+            return
+        known = self._written.get(key)
+        if known is None or is_newer(version, known[0]):
+            self._written[key] = (version, doc)
 
     def _told(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
         """What the watch tells takes the place of what is as old as that, or older."""
