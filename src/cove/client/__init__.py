@@ -14,7 +14,7 @@ from cove.client._discovery import Discovery, Resource
 from cove.client._http import HttpTransport
 from cove.client._tasks import Tasks
 from cove.client._transport import Answer, InProcessTransport, Stream, Transport
-from cove.client.clock import Clock, ManualClock, SystemClock, TravelClock
+from cove.client.clock import Clock, ManualClock, SystemClock, TravelClock, deadline
 from cove.client.errors import (
     ClientError,
     KubeconfigError,
@@ -62,6 +62,7 @@ __all__ = [
     "UnreachableError",
     "WatchEvent",
     "WorkQueue",
+    "deadline",
     "kubeconfig",
     "meta",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Protocol
 
-__all__ = ["Clock", "ManualClock", "SystemClock", "Timer", "TravelClock"]
+__all__ = ["Clock", "ManualClock", "SystemClock", "Timer", "TravelClock", "deadline"]
 
 
 class Timer(Protocol):
@@ -33,6 +34,19 @@ class Clock(Protocol):
 
     async def sleep(self, delay: float) -> None:
         """Return after ``delay`` seconds."""
+
+
+@asynccontextmanager
+async def deadline(clock: Clock, seconds: float) -> AsyncIterator[None]:
+    """As asyncio.timeout, by a clock: what is inside is cancelled then, TimeoutError is raised."""
+    async with asyncio.timeout(None) as scope:
+        timer = clock.call_later(
+            seconds, lambda: scope.reschedule(asyncio.get_running_loop().time())
+        )
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 class SystemClock:

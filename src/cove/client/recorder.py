@@ -61,6 +61,8 @@ class Recorder:
         self._clock = clock or SystemClock()
         self._waiting: deque[tuple[Doc, str, str, str]] = deque()
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._known: OrderedDict[tuple[str, ...], tuple[str, str, int]] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._last = 0
@@ -86,7 +88,12 @@ class Recorder:
         if len(self._waiting) >= QUEUE or not self._allowed(involved):
             return
         self._waiting.append((involved, type, reason, message))
+        self._idle.clear()
         self._wake.set()
+
+    async def written(self) -> None:
+        """Return when all that was told has been written, or given up."""
+        await self._idle.wait()
 
     def _allowed(self, involved: Doc) -> bool:
         """The spam filter: a token bucket per object."""
@@ -112,6 +119,7 @@ class Recorder:
                 except (StatusError, UnreachableError) as e:
                     # Also what happens to events of a namespace that is going away.
                     log.debug("an event was not written: %s", e)
+            self._idle.set()
 
     async def _write(self, involved: Doc, type: str, reason: str, message: str) -> None:
         now = self._clock.now()

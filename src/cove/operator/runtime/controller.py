@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cove.client.meta import key_of
@@ -53,6 +53,10 @@ class Controller:
         self._logger = logging.getLogger(f"cove.operator.{spec.name}")
         self._changes: dict[str, Change] = {}
         self._gone: dict[str, Doc] = {}
+        # What went while it was somebody else's, since when: oldest first.
+        self._missed: dict[str, tuple[float, Doc]] = {}
+        self._calls: dict[str, asyncio.Timeout] = {}
+        self._ended = asyncio.Event()
         self._failures: dict[str, int] = {}
         self._instance: Any = None
         self._wanted: dict[str, Wanted] = {}
@@ -107,17 +111,69 @@ class Controller:
             except QueueEndedError:
                 return
             try:
-                await self._one(key)
+                if self._runtime.mine(key):
+                    await self._one(key)
+                else:
+                    self._let_go(key)
             finally:
                 self.queue.done(key)
+                self._ended.set()
+
+    # -- what becomes somebody else's, and comes back
+
+    def _let_go(self, key: str) -> None:
+        self._changes.pop(key, None)
+        self._failures.pop(key, None)
+        self.queue.forget_delays(key)
+        gone = self._gone.pop(key, None)
+        if gone is not None:
+            self._miss(key, gone)
+
+    def _miss(self, key: str, gone: Doc) -> None:
+        """Remember what went, for the case that nobody has seen to it."""
+        now = self._runtime.clock.monotonic()
+        self._missed.pop(key, None)
+        self._missed[key] = (now, gone)
+        while self._missed:
+            oldest = next(iter(self._missed))
+            if now - self._missed[oldest][0] <= self._runtime.memory:
+                return
+            del self._missed[oldest]
+
+    def readd(self, belongs: Callable[[str], bool]) -> None:
+        """Have a look at every object whose key ``belongs``, and at those that went lately."""
+        for key in [key for key in self._missed if belongs(key)]:
+            at, gone = self._missed.pop(key)
+            if self._runtime.clock.monotonic() - at <= self._runtime.memory:
+                self._gone[key] = gone
+                self.add(key, Change.GONE, AT_START)
+        for doc in self.store.documents():
+            if belongs(key := key_of(doc)):
+                self.add(key, Change.RECONCILE, AT_START)
+
+    async def handed_over(self, belongs: Callable[[str], bool]) -> None:
+        """Return when no key that ``belongs`` is being worked on."""
+        while any(belongs(key) for key in self.queue.at_work):
+            self._ended.clear()
+            await self._ended.wait()
+
+    def abandon(self, belongs: Callable[[str], bool]) -> None:
+        """End the calls for keys that ``belongs``: somebody else may work on them from now on."""
+        for key, call in self._calls.items():
+            if belongs(key) and not call.expired():
+                call.reschedule(asyncio.get_running_loop().time())
 
     # -- what is told
 
     def _changed(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
         if new is None:
             assert old is not None
-            self._gone[key_of(old)] = old
-            self.add(key_of(old), Change.GONE)
+            key = key_of(old)
+            if not self._runtime.mine(key):
+                self._miss(key, old)
+                return
+            self._gone[key] = old
+            self.add(key, Change.GONE)
         elif old is None:
             self.add(key_of(new), Change.RECONCILE, AT_START if initial else 0)
         else:
@@ -142,7 +198,9 @@ class Controller:
                 self.add(f"{namespace}/{name}" if namespace else name, Change.RECONCILE)
 
     def add(self, key: str, change: Change = Change.RECONCILE, priority: int = 0) -> None:
-        """Have an object looked at."""
+        """Have an object looked at, if it is mine."""
+        if not self._runtime.mine(key):
+            return
         self._changes[key] = self._changes.get(key, Change.NONE) | change
         self.queue.add(key, priority)
 
@@ -153,7 +211,7 @@ class Controller:
         change = self._changes.pop(key, Change.NONE) or Change.RECONCILE
         self.queue.forget_delays(key)
         try:
-            async with asyncio.timeout(self.spec.timeout):
+            async with asyncio.timeout(self.spec.timeout) as self._calls[key]:
                 result = await self._handle(key, change)
         except TerminalError as e:
             self._failures.pop(key, None)
@@ -166,7 +224,12 @@ class Controller:
             self._logger.info("%s: again in %g s: %s", key, e.after, e)
             self.queue.add_after(key, e.after)
         except Exception as e:
-            self._failed(key, change, e)
+            if self._runtime.mine(key):
+                self._failed(key, change, e)
+            else:
+                self._logger.info("%s: left to who has it now: %r", key, e)
+                self.meter.ended("error")
+                self._let_go(key)
         else:
             self._failures.pop(key, None)
             if result.requeue_after is None:
@@ -176,6 +239,8 @@ class Controller:
                 # What it was called for is what it is called for again.
                 self._keep(key, change & Change.RECONCILE or change)
                 self.queue.add_after(key, result.requeue_after)
+        finally:
+            del self._calls[key]
 
     def _keep(self, key: str, change: Change) -> None:
         self._changes[key] = self._changes.get(key, Change.NONE) | change

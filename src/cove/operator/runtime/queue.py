@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
+from collections.abc import Iterable
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
@@ -92,6 +93,11 @@ class KeyQueue(Generic[K]):
     def working(self) -> int:
         """How many keys are being worked on."""
         return len(self._working)
+
+    @property
+    def at_work(self) -> Iterable[K]:
+        """The keys that are being worked on."""
+        return self._working.keys()
 
     @property
     def idle(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
@@ -60,6 +60,11 @@ class Runtime:
         self._grace = grace
         self._stack = AsyncExitStack()
         self.controllers: list[Controller] = []
+        # Whose keys are whose: a standby has none, a replica those of its shards.  What becomes
+        # somebody's is added by :meth:`readd`; objects that went meanwhile are remembered for so
+        # many seconds, as long as nobody may have been there to see it.
+        self.mine: Callable[[str], bool] = everything_is
+        self.memory = 0.0
         self._recorder = Recorder(self.client, name, clock=self.clock)
         self.publisher = EventPublisher(self._recorder)
 
@@ -91,8 +96,26 @@ class Runtime:
         """Whether no key waits or is being worked on; what comes later does not count."""
         return all(controller.queue.idle for controller in self.controllers)
 
+    def readd(self, belongs: Callable[[str], bool] | None = None) -> None:
+        """Have every key looked at that ``belongs``, None: that is mine."""
+        for controller in self.controllers:
+            controller.readd(belongs or self.mine)
+
+    async def handed_over(self, belongs: Callable[[str], bool]) -> None:
+        """Return when no key that ``belongs`` is being worked on; none is taken if none is mine."""
+        for controller in self.controllers:
+            await controller.handed_over(belongs)
+
+    def abandon(self, belongs: Callable[[str], bool]) -> None:
+        """End the calls for keys that ``belongs``: they may be somebody else's from now on."""
+        for controller in self.controllers:
+            controller.abandon(belongs)
+
     async def work(self) -> None:
-        """Call handlers until cancelled; those that run then have ``grace`` seconds to end."""
+        """Call handlers until cancelled; those that run then have ``grace`` seconds to end.
+
+        Cancelled again, they have none.
+        """
         await self.synced()
         workers = {
             asyncio.create_task(controller.work(), name=f"{controller.spec.name} worker {n}")
@@ -111,12 +134,15 @@ class Runtime:
         for controller in self.controllers:
             controller.queue.close(drop=True)
         pending = {worker for worker in workers if not worker.done()}
-        if pending and self._grace:
-            _, pending = await asyncio.wait(pending, timeout=self._grace)
-        for worker in pending:
-            log.warning("%s did not end within %g s", worker.get_name(), self._grace)
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        try:
+            if pending and self._grace:
+                _, pending = await asyncio.wait(pending, timeout=self._grace)
+                for worker in pending:
+                    log.warning("%s did not end within %g s", worker.get_name(), self._grace)
+        finally:
+            for worker in pending:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
 
     def context(self, obj: Entity, *, change: Change, attempt: int, logger: logging.Logger) -> Ctx:
         """What a handler is given for one call."""
@@ -130,3 +156,8 @@ class Runtime:
             stopping=self.stopping,
             logger=logger,
         )
+
+
+def everything_is(key: str) -> bool:
+    """Whose keys are whose, for one who is alone."""
+    return True
