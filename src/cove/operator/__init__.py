@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         mark,
     )
     from cove.operator.operator import Operator
+    from cove.operator.rbac import Audit, Rbac, RbacRule
     from cove.operator.runtime.api import Api
     from cove.operator.runtime.context import Ctx
     from cove.operator.runtime.inject import InjectionError
@@ -114,6 +115,7 @@ _HOMES = {
     ),
     "cove.client": "Client",
     "cove.operator.operator": "Operator",
+    "cove.operator.rbac": "Audit Rbac RbacRule",
     "cove.operator.runtime.api": "Api",
     "cove.operator.runtime.context": "Ctx",
     "cove.operator.runtime.inject": "InjectionError",
@@ -132,6 +134,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = [
     "AdmissionRequest",
     "Api",
+    "Audit",
     "Change",
     "Client",
     "Column",
@@ -177,6 +180,8 @@ __all__ = [
     "Properties",
     "Quantity",
     "Range",
+    "Rbac",
+    "RbacRule",
     "Required",
     "Result",
     "Retry",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from cove.client import Client, Clock
+    from cove.operator.rbac.rules import Rbac, RbacRule
     from cove.operator.runtime.runtime import Runtime
     from cove.operator.webhooks.declarations import (
         AdmissionOptions,
@@ -61,6 +62,7 @@ class Operator:
         self.validators: list[AdmissionSpec] = []
         self.mutators: list[AdmissionSpec] = []
         self.converters: list[ConverterSpec] = []
+        self.rules: list[Rbac | RbacRule] = []
         self._provided: list[tuple[Any, Callable[..., Any] | None, Any]] = []
         self._values: list[tuple[Any, Any]] = []
 
@@ -188,6 +190,13 @@ class Operator:
         spec = ControllerSpec(made, cls, **options)
         self.controllers.append(spec)
         return spec
+
+    def rbac(self, *rules: Rbac | RbacRule) -> None:
+        """Say what it needs beyond what is derived from what it uses; see cove.operator.rbac.
+
+        For one controller, ``rbac = [Rbac(Secret, "get")]`` in its class says the same.
+        """
+        self.rules.extend(rules)
 
     # -- webhooks
 

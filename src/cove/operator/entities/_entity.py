@@ -173,7 +173,7 @@ def entity(
             group=group,
             version=version,
             kind=name,
-            plural=plural or _plural(name.lower()),
+            plural=plural or plural_of(name.lower()),
             singular=singular or name.lower(),
             scope=scope,
             short_names=tuple(short_names),
@@ -282,7 +282,7 @@ def _problems(made: EntityInfo) -> Any:
             yield f"{what} {value!r}: {', '.join(faults)}"
 
 
-def _plural(word: str) -> str:
+def plural_of(word: str) -> str:
     """The plural by the rules that English has and Kubernetes follows: caches, policies, ingresses."""
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return f"{word}es"
