@@ -15,6 +15,8 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import orjson
+
 from cove.client._sharing import Sharing
 from cove.client._tasks import Tasks
 from cove.client.clock import Clock, SystemClock
@@ -43,7 +45,18 @@ log = logging.getLogger("cove.client")
 Doc = dict[str, Any]
 Docs = list[Doc]
 Index = Callable[[Doc], Iterable[str]]
-_NONE: dict[str, Doc] = {}
+_NONE: dict[str, Any] = {}
+# Objects of a page, where what is kept is compact.
+PAGE = 500
+
+
+def _as_it_is(obj: Doc) -> Doc:
+    return obj
+
+
+def _encoded(obj: Doc) -> bytes:
+    # A copy: what orjson gives keeps the buffer that it was written in, some kilobytes.
+    return bytes(memoryview(orjson.dumps(obj)))
 
 
 class Handler(Protocol):
@@ -104,7 +117,8 @@ class Informer:
 
     ``transform`` changes every object before it is kept (it gets a document of its own);
     ``metadata_only`` fetches no spec and status.  ``indexes`` name functions from an
-    object to the values it is found under.
+    object to the values it is found under.  ``compact`` keeps objects as JSON and decodes them
+    when they are read, each time anew: a tenth of the memory, some microseconds a read.
     """
 
     def __init__(
@@ -118,6 +132,7 @@ class Informer:
         metadata_only: bool = False,
         transform: Callable[[Doc], Doc] | None = strip,
         page_size: int = 0,
+        compact: bool = False,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
         rng: random.Random | None = None,
@@ -137,12 +152,14 @@ class Informer:
         self._following = False
         self._transform = transform
         self._page_size = page_size
+        self._compact = compact
         self._clock = clock or SystemClock()
         self._backoff = backoff or Backoff()
         self._rng = rng or random.Random()
-        self._objects: dict[str, Doc] = {}
-        self._namespaces: dict[str, dict[str, Doc]] = {}
-        self._indexes: dict[str, tuple[Index, dict[str, dict[str, Doc]]]] = {}
+        # Documents, or their JSON.
+        self._objects: dict[str, Any] = {}
+        self._namespaces: dict[str, dict[str, Any]] = {}
+        self._indexes: dict[str, tuple[Index, dict[str, dict[str, Any]]]] = {}
         self._handlers: list[Handler] = []
         self._tasks = Tasks()
         self._listed = False
@@ -156,28 +173,38 @@ class Informer:
 
     def get(self, namespace: str | None, name: str) -> Doc | None:
         """The object, not to be changed, or None."""
-        return self._objects.get(f"{namespace}/{name}" if namespace else name)
+        return self.get_key(f"{namespace}/{name}" if namespace else name)
 
     def get_key(self, key: str) -> Doc | None:
         """The object under ``namespace/name`` or ``name``."""
-        return self._objects.get(key)
+        kept = self._objects.get(key)
+        return None if kept is None else self._out(kept)
+
+    def _in(self, obj: Doc) -> Any:
+        """An object as it is kept."""
+        return _encoded(obj) if self._compact else obj
+
+    def _out(self, kept: Any) -> Doc:
+        """What is kept as an object."""
+        return orjson.loads(kept) if self._compact else kept  # type: ignore[no-any-return]
 
     def list(self, namespace: str | None = None, selector: Selector | None = None) -> list[Doc]:
         """The objects, in no order; ``namespace`` None means all of them."""
         source = self._objects if namespace is None else self._namespaces.get(namespace, _NONE)
+        found = [self._out(kept) for kept in source.values()] if self._compact else source.values()
         if selector is None or selector.empty:
-            return list(source.values())
-        return [o for o in source.values() if selector.matches(o["metadata"].get("labels"))]
+            return list(found)
+        return [o for o in found if selector.matches(o["metadata"].get("labels"))]
 
     def __len__(self) -> int:
         return len(self._objects)
 
     def __iter__(self) -> Iterator[Doc]:
-        return iter(list(self._objects.values()))
+        return iter(self.list())
 
     def indexed(self, index: str, value: str) -> Docs:
         """The objects that index ``index`` puts under ``value``."""
-        return list(self._indexes[index][1].get(value, _NONE).values())
+        return [self._out(kept) for kept in self._indexes[index][1].get(value, _NONE).values()]
 
     def count(self, index: str, value: str) -> int:
         """How many objects there are under ``value``."""
@@ -192,15 +219,15 @@ class Informer:
             return
         table: dict[str, dict[str, Doc]] = {}
         self._indexes[name] = (function, table)
-        for key, obj in self._objects.items():
-            for value in function(obj):
-                table.setdefault(value, {})[key] = obj
+        for key, kept in self._objects.items():
+            for value in function(self._out(kept)):
+                table.setdefault(value, {})[key] = kept
 
     def add_handler(self, handler: Handler) -> None:
         """Tell ``handler`` of every change, and first of what is there, if anything."""
         self._handlers.append(handler)
-        for obj in tuple(self._objects.values()):
-            self._call(handler, None, obj, initial=True)
+        for kept in tuple(self._objects.values()):
+            self._call(handler, None, self._out(kept), initial=True)
 
     def remove_handler(self, handler: Handler) -> None:
         """Tell ``handler`` no more."""
@@ -267,22 +294,46 @@ class Informer:
             await self._clock.sleep(self._backoff.delay())
 
     async def _list(self) -> None:
-        result = await self.client.list(
-            self.gvr,
-            self.namespace,
-            label_selector=self.label_selector,
-            field_selector=self.field_selector,
-            # "0": whatever the server has at hand; after a 410 it has to be the latest.
-            resource_version="" if self._listed or self._page_size else "0",
-            page_size=self._page_size,
-            metadata_only=self.metadata_only,
-        )
-        self._replace(result.items)
-        self.resource_version = result.resource_version
+        # "0": whatever the server has at hand; after a 410 it has to be the latest.
+        version = "" if self._listed or self._page_size or self._compact else "0"
+        if self._compact:
+            self._replace(await self._pages())
+        else:
+            result = await self.client.list(
+                self.gvr,
+                self.namespace,
+                label_selector=self.label_selector,
+                field_selector=self.field_selector,
+                resource_version=version,
+                page_size=self._page_size,
+                metadata_only=self.metadata_only,
+            )
+            self._replace(result.items)
+            self.resource_version = result.resource_version
         self._listed = True
         if not self.synced.is_set():
             self.synced.set()
             self._tell_state()
+
+    async def _pages(self) -> Iterator[Doc]:
+        """The collection page by page, none of which is there as documents for long."""
+        kept: list[bytes] = []
+        version = ""
+        async for page in self.client.pages(
+            self.gvr,
+            self.namespace,
+            page_size=self._page_size or PAGE,
+            label_selector=self.label_selector,
+            field_selector=self.field_selector,
+            metadata_only=self.metadata_only,
+        ):
+            version = version or page.resource_version
+            transform = self._transform or _as_it_is
+            kept += [_encoded(transform(obj)) for obj in page.items]
+        self.resource_version = version
+        kept.reverse()
+        # Each is let go of as it is taken.
+        return (orjson.loads(kept.pop()) for _ in range(len(kept)))
 
     async def _watch(self) -> bool:
         """Follow the changes until the watch ends; False if it ended at once and empty."""
@@ -325,7 +376,7 @@ class Informer:
                 obj = self._transform(obj)
             key = key_of(obj)
             keys.add(key)
-            known = self._objects.get(key)
+            known = self.get_key(key)
             if known is None:
                 self._put(key, obj, initial=initial)
             elif known["metadata"]["uid"] != obj["metadata"]["uid"]:
@@ -335,17 +386,17 @@ class Informer:
             elif known["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
                 self._put(key, obj)
         for key in self._objects.keys() - keys:
-            self._remove(key, self._objects[key])
+            self._remove(key, self._out(self._objects[key]))
 
     def _put(self, key: str, obj: Doc, *, initial: bool = False) -> None:
-        old = self._objects.get(key)
-        self._objects[key] = obj
+        old = self.get_key(key)
+        kept = self._objects[key] = self._in(obj)
         namespace = obj["metadata"].get("namespace")
         if namespace:
             names = self._namespaces.get(namespace)
             if names is None:
                 names = self._namespaces[namespace] = {}
-            names[key] = obj
+            names[key] = kept
         for function, table in self._indexes.values():
             values = function(obj)
             if old is not None:
@@ -354,14 +405,15 @@ class Informer:
                 entries = table.get(value)
                 if entries is None:
                     entries = table[value] = {}
-                entries[key] = obj
+                entries[key] = kept
         for handler in self._handlers:
             self._call(handler, old, obj, initial=initial)
 
     def _remove(self, key: str, last: Doc) -> None:
-        old = self._objects.pop(key, None)
-        if old is None:
+        stored = self._objects.pop(key, None)
+        if stored is None:
             return
+        old = self._out(stored)
         namespace = old["metadata"].get("namespace")
         if namespace:
             names = self._namespaces[namespace]
@@ -398,7 +450,8 @@ class Informers:
     """Informers shared by all who want the same collection: one list, one watch, one copy.
 
     ``transform`` changes every object before it is kept; :class:`Sharing`, the default,
-    also shares what objects have in common.  Leaving it stops and awaits them all.
+    also shares what objects have in common; ``compact`` keeps them as JSON instead.  Leaving
+    it stops and awaits them all.
     """
 
     def __init__(
@@ -407,10 +460,12 @@ class Informers:
         *,
         clock: Clock | None = None,
         transform: Callable[[Doc], Doc] | None = None,
+        compact: bool = False,
     ) -> None:
         self.client = client
         self.clock = clock or SystemClock()
-        self._transform = transform or Sharing()
+        self._transform = transform or (strip if compact else Sharing())
+        self._compact = compact
         self._informers: dict[tuple[Any, ...], tuple[Informer, Tasks]] = {}
         self._tasks = Tasks()
 
@@ -447,6 +502,7 @@ class Informers:
             field_selector=field_selector,
             metadata_only=metadata_only,
             transform=self._transform,
+            compact=self._compact,
             clock=self.clock,
         )
         tasks = Tasks()

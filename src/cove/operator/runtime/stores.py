@@ -189,7 +189,7 @@ class Stores:
     def __init__(
         self, client: Client, *, namespaces: Sequence[str] = (), clock: Clock | None = None
     ) -> None:
-        self._informers = Informers(client, clock=clock)
+        self._informers = Informers(client, clock=clock, compact=True)
         self._namespaces = tuple(namespaces)
         self._stores: dict[tuple[type[Entity], str, str], Store[Any]] = {}
 
