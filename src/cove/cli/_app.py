@@ -24,7 +24,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(_snapshot.app, name="snapshot")
-_apps.register(app)
 
 
 def _version(asked: bool) -> None:
@@ -48,7 +47,7 @@ def up(
     application: Annotated[
         str | None,
         typer.Argument(
-            metavar="[APP]",
+            metavar="APP",
             help="The file that declares an application (FILE:VARIABLE for one of several): run "
             "that. Options of a cluster are declared in it.",
         ),
@@ -229,7 +228,7 @@ def _server(folder: ClusterFolder) -> str:
 def down(
     application: Annotated[
         str | None,
-        typer.Argument(metavar="[APP]", help="The name of an application that runs, or its file."),
+        typer.Argument(metavar="APP", help="The name of an application that runs, or its file."),
     ] = None,
     all: Annotated[
         bool, typer.Option("--all", help="End what the application declares persistent, too.")
@@ -256,6 +255,9 @@ def _unmerge(folder: ClusterFolder) -> None:
     name, target = folder.name, _user_kubeconfig()
     if target != folder.kubeconfig and unmerge(target, name, _server(folder)):
         note(f"context {name} is gone from {target}")
+
+
+_apps.register(app)
 
 
 @app.command()
