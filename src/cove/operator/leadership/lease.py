@@ -11,6 +11,7 @@ Source: https://pkg.go.dev/k8s.io/client-go/tools/leaderelection
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -72,6 +73,7 @@ class Claim:
         self._timer: Timer | None = None
         # Whether the Lease may name us: a write may be done although it was not answered.
         self._named = False
+        self._one = asyncio.Lock()
 
     @property
     def holder(self) -> str:
@@ -122,14 +124,14 @@ class Claim:
 
     # -- taking and renewing
 
-    async def attempt(self) -> bool:
+    async def attempt(self, *, renew: bool = False) -> bool:
         """Take it if it is free, renew it if it is ours; whether it is ours now.
 
-        Raises nothing: what failed is logged, and tried again by the caller.
+        ``renew`` takes none that is not ours any more.  Raises nothing: what failed is logged, and tried again by the caller.
         """
         try:
-            async with deadline(self._clock, self._times.renew / 2):
-                return await self._attempt()
+            async with deadline(self._clock, self._times.renew / 2), self._one:
+                return await self._attempt() if self.held or not renew else False
         except TimeoutError:
             log.warning("lease %s: no answer within %g s", self.name, self._times.renew / 2)
         except (StatusError, ClientError) as e:
@@ -140,6 +142,8 @@ class Claim:
     async def _attempt(self) -> bool:
         renewing = self.held
         for _ in range(2):
+            if renewing and not self.held:
+                return False
             doc = self.doc if self.held else None
             if doc is None:
                 doc = await self._read()
@@ -233,6 +237,10 @@ class Claim:
 
     async def release(self) -> None:
         """Let the others know that it is free, if it is ours.  Raises StatusError, ClientError."""
+        async with self._one:
+            await self._release()
+
+    async def _release(self) -> None:
         doc = self.doc
         self._drop()
         if not self._named:
