@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from cove.engines.embedded import EmbeddedCluster
 
 kubernetes = pytest.importorskip("kubernetes")
+# The client leaves the closing of its connections to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture
@@ -21,6 +24,8 @@ def official(cluster: EmbeddedCluster) -> Iterator[Any]:
 
     with config.new_client_from_config(str(cluster.kubeconfig_path)) as client:
         yield client
+        client.rest_client.pool_manager.clear()
+    gc.collect()
 
 
 def pod_template() -> Any:
