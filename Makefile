@@ -34,6 +34,7 @@ format: $(STAMP)
 
 # KUBECONFIG=… measures any other API server beside ours.
 bench: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m bench $(if $(KUBECONFIG),--beside $(KUBECONFIG))
 
 # How far the recordings of a real Kubernetes are matched; ONLY='kind-*' narrows it.
