@@ -28,7 +28,7 @@ CONNECTIONS = 100
 CONNECT_TIMEOUT = 10.0
 # Seconds that a server has to answer the goodbye of a WebSocket.
 GOODBYE = 2.0
-# Seconds of silence until a WebSocket's server is asked for a sign of life: Go's default.
+# Seconds of silence until a server is asked for a sign of life: Go's default.
 ALIVE = 15
 
 
@@ -61,7 +61,7 @@ class HttpTransport:
         if self._base.startswith("https:"):
             context = tls_context(self.connection)
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limit, ssl=context),
+            connector=aiohttp.TCPConnector(limit=limit, ssl=context, socket_factory=_socket),
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=self.connection.proxy_url or None,
@@ -228,8 +228,20 @@ def _keep_alive(socket: aiohttp.ClientWebSocketResponse) -> None:
     Pings of the WebSocket would wait behind what a slow pod has not taken yet.
     """
     raw = socket.get_extra_info("socket")
-    if raw is None:
-        return
+    if raw is not None:
+        _ask_now_and_then(raw)
+
+
+def _socket(address: tuple[Any, ...]) -> socket_module.socket:
+    """A socket whose kernel asks now and then whether a silent server is still there."""
+    family, kind, protocol, *_ = address
+    made = socket_module.socket(family, kind, protocol)
+    made.setblocking(False)
+    _ask_now_and_then(made)
+    return made
+
+
+def _ask_now_and_then(raw: Any) -> None:
     raw.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
     for name in ("TCP_KEEPIDLE", "TCP_KEEPALIVE", "TCP_KEEPINTVL"):
         # The second is what macOS calls the first.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -19,7 +20,7 @@ import orjson
 
 from cove.client._sharing import Sharing
 from cove.client._tasks import Tasks
-from cove.client.clock import Clock, SystemClock
+from cove.client.clock import Clock, SystemClock, deadline
 from cove.client.errors import ClientError
 from cove.client.meta import key_of
 from cove.kube.gvk import GVR
@@ -46,6 +47,11 @@ Doc = dict[str, Any]
 Docs = list[Doc]
 Index = Callable[[Doc], Iterable[str]]
 _NONE: dict[str, Any] = {}
+# Seconds that a watch is asked to last, at least; up to twice as long, so that not all end at
+# once.  client-go's.
+WATCH_TIMEOUT = 300.0
+# Seconds that a server may take longer until its silence is taken for its end.
+GRACE = 30.0
 # Objects of a page, where what is kept is compact.
 PAGE = 500
 
@@ -119,6 +125,8 @@ class Informer:
     ``metadata_only`` fetches no spec and status.  ``indexes`` name functions from an
     object to the values it is found under.  ``compact`` keeps objects as JSON and decodes them
     when they are read, each time anew: a tenth of the memory, some microseconds a read.
+    ``watch_timeout`` is how many seconds a watch lasts at least, and half of what it lasts at
+    most; one that has not ended by then is taken for dead, and another opened.
     """
 
     def __init__(
@@ -133,6 +141,7 @@ class Informer:
         transform: Callable[[Doc], Doc] | None = strip,
         page_size: int = 0,
         compact: bool = False,
+        watch_timeout: float = WATCH_TIMEOUT,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
         rng: random.Random | None = None,
@@ -148,11 +157,17 @@ class Informer:
         # Why the server cannot be followed now; None while it is, and before the first try.
         # A watch that breaks is none: that it cannot be opened again is.
         self.problem: StatusError | ClientError | None = None
+        # Since when, by the clock's monotonic time.
+        self.problem_since: float | None = None
+        # How many events there were, bookmarks not counted, and how many watches were opened.
+        self.events = 0
+        self.watches = 0
         self._state_handlers: list[Callable[[], None]] = []
         self._following = False
         self._transform = transform
         self._page_size = page_size
         self._compact = compact
+        self._watch_timeout = watch_timeout
         self._clock = clock or SystemClock()
         self._backoff = backoff or Backoff()
         self._rng = rng or random.Random()
@@ -195,6 +210,10 @@ class Informer:
         if selector is None or selector.empty:
             return list(found)
         return [o for o in found if selector.matches(o["metadata"].get("labels"))]
+
+    def keys(self) -> Iterable[str]:
+        """``namespace/name`` or ``name`` of all objects."""
+        return self._objects.keys()
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -240,6 +259,8 @@ class Informer:
     def _note(self, problem: StatusError | ClientError | None) -> None:
         if str(problem) == str(self.problem):
             return
+        if problem is None or self.problem_since is None:
+            self.problem_since = None if problem is None else self._clock.monotonic()
         self.problem = problem
         self._tell_state()
 
@@ -338,27 +359,37 @@ class Informer:
     async def _watch(self) -> bool:
         """Follow the changes until the watch ends; False if it ended at once and empty."""
         started = self._clock.monotonic()
-        events = 0
+        version = self.resource_version
+        seconds = math.ceil(self._watch_timeout * (1 + self._rng.random()))
+        try:
+            # A server that is gone without a word neither tells events nor ends the watch.
+            async with deadline(self._clock, seconds + GRACE):
+                await self._follow(seconds)
+        except TimeoutError:
+            log.warning("%s: a watch did not end in %d s: another is opened", self.name, seconds)
+        return self.resource_version != version or self._clock.monotonic() - started >= 1.0
+
+    async def _follow(self, seconds: int) -> None:
         async with self.client.watch_batches(
             self.gvr,
             self.namespace,
             resource_version=self.resource_version,
             label_selector=self.label_selector,
             field_selector=self.field_selector,
-            timeout_seconds=self._rng.randrange(300, 600),
+            timeout_seconds=seconds,
             metadata_only=self.metadata_only,
         ) as batches:
+            self.watches += 1
             self._following = True
             self._note(None)
             async for batch in batches:
-                events += len(batch)
                 self._apply(batch)
-        return events > 0 or self._clock.monotonic() - started >= 1.0
 
     def _apply(self, batch: Iterable[WatchEvent]) -> None:
         for type_, obj in batch:
             metadata = obj["metadata"]
             if type_ != "BOOKMARK":
+                self.events += 1
                 if self._transform is not None:
                     obj = self._transform(obj)
                 if type_ == "DELETED":
@@ -461,11 +492,13 @@ class Informers:
         clock: Clock | None = None,
         transform: Callable[[Doc], Doc] | None = None,
         compact: bool = False,
+        watch_timeout: float = WATCH_TIMEOUT,
     ) -> None:
         self.client = client
         self.clock = clock or SystemClock()
         self._transform = transform or (strip if compact else Sharing())
         self._compact = compact
+        self._watch_timeout = watch_timeout
         self._informers: dict[tuple[Any, ...], tuple[Informer, Tasks]] = {}
         self._tasks = Tasks()
 
@@ -503,6 +536,7 @@ class Informers:
             metadata_only=metadata_only,
             transform=self._transform,
             compact=self._compact,
+            watch_timeout=self._watch_timeout,
             clock=self.clock,
         )
         tasks = Tasks()

@@ -286,6 +286,7 @@ class Operator:
             namespaces=namespaces or self.settings.namespaces,
             clock=clock,
             grace=self.settings.grace,
+            watch_timeout=self.settings.watch_timeout,
         )
 
 

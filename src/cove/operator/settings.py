@@ -44,7 +44,8 @@ class Settings:
     ``health_port`` and ``metrics_port`` 0 serve nothing, the same number serves both.
     ``webhook_port`` is where webhooks listen, 0 any free port; ``base_url`` is where the API
     server reaches them when they run outside of the cluster.  ``grace`` is how many seconds
-    handlers have to end.
+    handlers have to end.  ``watch_timeout`` is how many seconds a watch lasts at least, and
+    half of what it lasts at most; one that is silent for longer is opened again.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -57,3 +58,4 @@ class Settings:
     host: str = "0.0.0.0"
     base_url: str | None = None
     grace: float = 30.0
+    watch_timeout: float = 300.0

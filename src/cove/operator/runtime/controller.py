@@ -147,8 +147,8 @@ class Controller:
             if self._runtime.clock.monotonic() - at <= self._runtime.memory:
                 self._gone[key] = gone
                 self.add(key, Change.GONE, AT_START)
-        for doc in self.store.documents():
-            if belongs(key := key_of(doc)):
+        for key in self.store.all_keys():
+            if belongs(key):
                 self.add(key, Change.RECONCILE, AT_START)
 
     async def handed_over(self, belongs: Callable[[str], bool]) -> None:

@@ -47,6 +47,7 @@ class Runtime:
         meters: Meters | None = None,
         clock: Clock | None = None,
         grace: float = 30.0,
+        watch_timeout: float = 300.0,
     ) -> None:
         self.name = name
         self.clock: Clock = clock or SystemClock()
@@ -54,7 +55,9 @@ class Runtime:
         self.providers = providers or Providers()
         self.meters: Meters = meters or Unmetered()
         self.stopping = asyncio.Event()
-        self.stores = Stores(self.client, namespaces=namespaces, clock=self.clock)
+        self.stores = Stores(
+            self.client, namespaces=namespaces, clock=self.clock, watch_timeout=watch_timeout
+        )
         self.api = Api(self.client, self.stores, name)
         self._specs = tuple(controllers)
         self._grace = grace

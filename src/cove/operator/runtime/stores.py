@@ -119,6 +119,12 @@ class Store(Generic[E]):
         """All that are known, in no order.  Raises DocumentError."""
         return [from_document(self.cls, doc) for doc in self.documents(namespace, selector)]
 
+    def all_keys(self) -> Iterator[str]:
+        """The keys of all that are known, some of them twice."""
+        for informer in self._informers:
+            yield from tuple(informer.keys())
+        yield from tuple(key for key, (_, doc) in self._written.items() if doc is not None)
+
     def __iter__(self) -> Iterator[E]:
         return iter(self.list())
 
@@ -187,9 +193,14 @@ class Stores:
     """
 
     def __init__(
-        self, client: Client, *, namespaces: Sequence[str] = (), clock: Clock | None = None
+        self,
+        client: Client,
+        *,
+        namespaces: Sequence[str] = (),
+        clock: Clock | None = None,
+        watch_timeout: float = 300.0,
     ) -> None:
-        self._informers = Informers(client, clock=clock, compact=True)
+        self._informers = Informers(client, clock=clock, compact=True, watch_timeout=watch_timeout)
         self._namespaces = tuple(namespaces)
         self._stores: dict[tuple[type[Entity], str, str], Store[Any]] = {}
 
