@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cove._version import __version__
-from cove.cli import _apps, _snapshot
+from cove.cli import _apps, _operator, _snapshot
 from cove.cli._common import DEFAULT, Name, Output, existing, option
 from cove.cli._output import Format, emit, note, table
 from cove.engines.home import ClusterFolder, UnknownClusterError, clusters, home
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(_snapshot.app, name="snapshot")
+app.add_typer(_operator.app, name="operator")
 
 
 def _version(asked: bool) -> None:

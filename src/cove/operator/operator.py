@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack
 
 from cove.operator.entities import Entity, info
 from cove.operator.errors import EntityError
@@ -271,6 +271,15 @@ class Operator:
                 importlib.import_module(found.name)
 
     # -- running
+
+    def main(self, arguments: Sequence[str] | None = None) -> NoReturn:
+        """Its commands: run, install, generate … as the arguments (None: the process's) say.
+
+        Exits: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+        """
+        from cove.operator.commands import main
+
+        main(self, arguments)
 
     def runtime(
         self, client: Client, *, namespaces: Sequence[str] = (), clock: Clock | None = None

@@ -7,12 +7,11 @@ that is not followed, the plain client) is for ``rbac = […]`` to say, and a te
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cove.kube.gvk import GVR
 from cove.operator.entities import Entity, info
-from cove.operator.rbac.permissions import CLUSTER, OWN, WATCHED, Permission
+from cove.operator.rbac.permissions import CLUSTER, OWN, WATCHED, Permission, of_rule
 from cove.operator.rbac.rules import Rbac, RbacRule, of_kind
 
 if TYPE_CHECKING:
@@ -71,48 +70,38 @@ def _events(operator: Operator) -> Iterator[Permission]:
             yield Permission(place, "", "events", verb)
 
 
-def _on(gvr: GVR, verbs: str, *, name: str = "", place: str = CLUSTER) -> Iterator[Permission]:
-    for verb in verbs.split():
-        yield Permission(place, gvr.group, gvr.resource, verb, name)
-
-
 def _leases(operator: Operator, settings: Settings) -> Iterator[Permission]:
-    leases = GVR("coordination.k8s.io", "v1", "leases")
     leader = settings.leadership
     if leader is None and settings.shards <= 1:
         return
     place = (leader.namespace if leader is not None else None) or OWN
+
+    def of(verbs: str, name: str = "") -> Iterator[Permission]:
+        for verb in verbs.split():
+            yield Permission(place, "coordination.k8s.io", "leases", verb, name)
+
     # Creating cannot be limited to a name: there is none yet when it is asked.
-    yield from _on(leases, "create", place=place)
+    yield from of("create")
     if settings.shards > 1:
         # A lease for each replica: which are there is seen in the list.
-        yield from _on(leases, "get list watch update patch delete", place=place)
+        yield from of("get list watch update delete")
         return
-    name = (leader.name if leader is not None else None) or operator.name
-    yield from _on(leases, "get update patch", name=name, place=place)
+    yield from of("get list watch update", (leader and leader.name) or operator.name)
+    # Who leads is told in events about the lease.
+    for verb in ("create", "patch"):
+        yield Permission(place, "", "events", verb)
 
 
 def _webhooks(operator: Operator) -> Iterator[Permission]:
-    from cove.operator.webhooks.configurations import KINDS
+    if not (operator.validators or operator.mutators or operator.converters):
+        return
+    from cove.operator.webhooks import rights
 
-    kinds: Iterable[str] = [
-        kind
-        for kind, specs in (("validate", operator.validators), ("mutate", operator.mutators))
-        if specs
-    ]
-    for kind in KINDS:
-        # What an earlier version has registered is looked for, too, and taken away.
-        verbs = "get list watch create update patch" if kind in kinds else "get delete"
-        if kinds or operator.converters:
-            yield from _on(KINDS[kind][1], verbs, name=operator.name)
-    for spec in operator.converters:
-        crds = GVR("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-        yield from _on(crds, "get list watch update", name=info(spec.hub).crd_name)
-    if kinds or operator.converters:
-        secrets = GVR("", "v1", "secrets")
-        yield from _on(secrets, "create", place=OWN)
-        name = f"{operator.name}-webhooks"
-        yield from _on(secrets, "get list watch update", name=name, place=OWN)
+    needed = rights(operator)
+    for rule in needed.cluster:
+        yield from of_rule(rule, CLUSTER)
+    for rule in needed.namespace:
+        yield from of_rule(rule, OWN)
 
 
 # For who reads this: what may stand in ``rbac = […]``.

@@ -12,7 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["CLUSTER", "OWN", "WATCHED", "Permission", "granted", "policy_rules", "ranked"]
+__all__ = [
+    "CLUSTER",
+    "OWN",
+    "WATCHED",
+    "Permission",
+    "granted",
+    "of_rule",
+    "policy_rules",
+    "ranked",
+]
 
 Doc = dict[str, Any]
 
@@ -147,11 +156,12 @@ def granted(documents: Iterable[Mapping[str, Any]]) -> list[Permission]:
             continue
         for rule in doc.get("rules") or ():
             for place in places:
-                out += _of_rule(rule, place)
+                out += of_rule(rule, place)
     return list(dict.fromkeys(out))
 
 
-def _of_rule(rule: Mapping[str, Any], place: str) -> Iterable[Permission]:
+def of_rule(rule: Mapping[str, Any], place: str) -> Iterable[Permission]:
+    """What one rule of a role that holds in a place permits."""
     for verb in rule.get("verbs") or ():
         for url in rule.get("nonResourceURLs") or ():
             yield Permission(place, "", "", verb, url=url)
