@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack
 
 from cove.operator.entities import Entity, info
 from cove.operator.errors import EntityError
+from cove.operator.health.checks import Check
 from cove.operator.runtime.inject import Providers
 from cove.operator.runtime.predicates import Predicate, generation_changed
 from cove.operator.runtime.registry import ControllerSpec, FinalizerSpec, Watch, finalizer_name
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from cove.client import Client, Clock
     from cove.operator.rbac.rules import Rbac, RbacRule
+    from cove.operator.runtime.meters import Meters
     from cove.operator.runtime.runtime import Runtime
     from cove.operator.webhooks.declarations import (
         AdmissionOptions,
@@ -65,6 +67,7 @@ class Operator:
         self.rules: list[Rbac | RbacRule] = []
         self._provided: list[tuple[Any, Callable[..., Any] | None, Any]] = []
         self._values: list[tuple[Any, Any]] = []
+        self.checks: list[Check] = []
 
     def __repr__(self) -> str:
         return f"<Operator {self.name}: {', '.join(c.name for c in self.controllers) or 'nothing'}>"
@@ -270,6 +273,31 @@ class Operator:
             if not found.name.endswith("__main__"):
                 importlib.import_module(found.name)
 
+    # -- health
+
+    def check(
+        self,
+        *,
+        name: str | None = None,
+        ready: bool = True,
+        live: bool = False,
+        timeout: float = 5.0,
+    ) -> Callable[[F], F]:
+        """Make a function a check of the operator's health, a coroutine or one for a thread.
+
+        It fails by raising, by returning False, or the reason as a string.  ``ready`` and
+        ``live`` say which question it belongs to; ``timeout`` seconds are a failure, too.
+        """
+
+        def decorate(function: F) -> F:
+            made = name or _name(function.__name__)
+            if made in {check.name for check in self.checks}:
+                raise EntityError(f'"{made}" is already the name of a check of {self.name}')
+            self.checks.append(Check(made, function, ready=ready, live=live, timeout=timeout))
+            return function
+
+        return decorate
+
     # -- running
 
     def main(self, arguments: Sequence[str] | None = None) -> NoReturn:
@@ -282,7 +310,12 @@ class Operator:
         main(self, arguments)
 
     def runtime(
-        self, client: Client, *, namespaces: Sequence[str] = (), clock: Clock | None = None
+        self,
+        client: Client,
+        *,
+        namespaces: Sequence[str] = (),
+        meters: Meters | None = None,
+        clock: Clock | None = None,
     ) -> Runtime:
         """Its controllers on a cluster: ``async with op.runtime(client) as r: await r.work()``."""
         from cove.operator.runtime.runtime import Runtime
@@ -293,6 +326,7 @@ class Operator:
             self.controllers,
             providers=self.providers(),
             namespaces=namespaces or self.settings.namespaces,
+            meters=meters,
             clock=clock,
             grace=self.settings.grace,
             watch_timeout=self.settings.watch_timeout,

@@ -43,7 +43,8 @@ class Settings:
     None: whoever runs works.  ``shards`` > 1 shares the objects among so many replicas.
     ``health_port`` and ``metrics_port`` 0 serve nothing, the same number serves both.
     ``webhook_port`` is where webhooks listen, 0 any free port; ``base_url`` is where the API
-    server reaches them when they run outside of the cluster.  ``grace`` is how many seconds
+    server reaches them when they run outside of the cluster.  ``health_path``, ``ready_path``
+    and ``metrics_path`` are where they are asked.  ``grace`` is how many seconds
     handlers have to end.  ``watch_timeout`` is how many seconds a watch lasts at least, and
     half of what it lasts at most; one that is silent for longer is opened again.
     """
@@ -57,5 +58,8 @@ class Settings:
     webhook_port: int = 9443
     host: str = "0.0.0.0"
     base_url: str | None = None
+    health_path: str = "/healthz"
+    ready_path: str = "/readyz"
+    metrics_path: str = "/metrics"
     grace: float = 30.0
     watch_timeout: float = 300.0

@@ -215,7 +215,7 @@ class Controller:
                 result = await self._handle(key, change)
         except TerminalError as e:
             self._failures.pop(key, None)
-            self.meter.ended("error")
+            self.meter.ended("terminal")
             self._logger.error("%s: given up until it changes: %s", key, e)
             self._warn(key, "ReconcileFailed", str(e))
         except RetryError as e:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from cove.operator.runtime.queue import Observer
 
+if TYPE_CHECKING:
+    from cove.operator.runtime.stores import Stores
+
 __all__ = ["Ended", "Meter", "Meters", "Unmetered"]
 
-# How a reconcile ended; controller-runtime's words.
-Ended = Literal["success", "error", "requeue", "requeue_after"]
+# How a reconcile ended; controller-runtime's words, and an error that is not tried again.
+Ended = Literal["success", "error", "requeue", "requeue_after", "terminal"]
 
 
 class Meter(Observer, Protocol):
@@ -25,6 +28,9 @@ class Meters(Protocol):
 
     def controller(self, name: str, workers: int) -> Meter:
         """Who counts for a controller."""
+
+    def stores(self, stores: Stores) -> None:
+        """What is followed from now on, in place of what was."""
 
     def span(self, controller: str, handler: str, key: str) -> AbstractContextManager[object]:
         """What a call of a handler is inside of: a trace's span, where traces are made."""
@@ -44,6 +50,9 @@ class Unmetered:
     def controller(self, name: str, workers: int) -> Meter:
         """Nobody."""
         return _Nothing()
+
+    def stores(self, stores: Stores) -> None:
+        """Nobody looks."""
 
     def span(self, controller: str, handler: str, key: str) -> AbstractContextManager[object]:
         """Nothing."""

@@ -78,6 +78,7 @@ class Runtime:
             for type_, value in ((Client, self.client), (Api, self.api), (Stores, self.stores)):
                 self.providers.value(type_, value)
             await stack.enter_async_context(self.stores)
+            self.meters.stores(self.stores)
             for spec in self._specs:
                 controller = Controller(self, spec)
                 await controller.prepare()
