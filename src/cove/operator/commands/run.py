@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from cove.operator.commands.connect import in_pod
@@ -29,8 +31,13 @@ async def run_operator(op: Operator, client: Client, settings: Settings) -> None
         return op.runtime(client, namespaces=namespaces)
 
     async with AsyncExitStack() as stack:
+        ready = asyncio.Event()
+        if in_pod() and settings.health_port:
+            await stack.enter_async_context(_healthy(settings, ready))
         if op.validators or op.mutators or op.converters:
             await _webhooks(stack, op, client, settings, own)
+        # Who waits to lead is ready, too: its webhooks are asked.
+        ready.set()
         if settings.leadership is not None:
             from cove.operator.leadership import Elector, run_elected
 
@@ -38,6 +45,30 @@ async def run_operator(op: Operator, client: Client, settings: Settings) -> None
             await run_elected(runtime, await stack.enter_async_context(elector))
         else:
             await (await stack.enter_async_context(runtime())).work()
+
+
+@asynccontextmanager
+async def _healthy(settings: Settings, ready: asyncio.Event) -> AsyncIterator[None]:
+    """Say to the kubelet that this process answers, and whether it may be asked."""
+    from aiohttp import web
+
+    async def healthz(request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(request: web.Request) -> web.Response:
+        if ready.is_set():
+            return web.Response(text="ok\n")
+        return web.Response(text="it starts\n", status=503)
+
+    application = web.Application()
+    application.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.health_port).start()
+        yield
+    finally:
+        await runner.cleanup()
 
 
 async def _webhooks(
