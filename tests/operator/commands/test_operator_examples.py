@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from tests.conftest import BIN, Kubectl, execute
 
 from cove.engines.embedded import EmbeddedCluster
@@ -95,6 +96,25 @@ async def test_fifteen_lines_are_an_operator(
                 name,
                 lambda g, n=name: g.get("status") == {"text": f"Hello, {n}!!"},  # type: ignore[misc]
             )
+
+
+@pytest.mark.parametrize(
+    ("command", "runs"),
+    [
+        ((sys.executable, "FILE", "generate", "operator"), "greeter"),
+        ((COVE, "operator", "generate", "operator", "FILE:op"), "greeter:op"),
+        ((COVE, "operator", "generate", "operator", "FILE"), "greeter"),
+    ],
+    ids=["main", "named", "file"],
+)
+async def test_a_pod_runs_what_was_named(command: tuple[str, ...], runs: str) -> None:
+    file = str(EXAMPLES / "operator-small" / "greeter.py")
+
+    done = await execute(*(part.replace("FILE", file) for part in command))
+
+    assert done.code == 0, done.err
+    deployment = next(iter(yaml.safe_load_all(done.out)))
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["args"] == ["run", runs]
 
 
 @pytest.fixture

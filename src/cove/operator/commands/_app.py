@@ -232,6 +232,17 @@ def version(
 # -- generate
 
 
+def _module(target: str | None) -> str:
+    """What a pod is to run: what was named, or the program that this is."""
+    if target is not None:
+        place, colon, name = target.partition(":")
+        return f"{Path(place).stem}{colon}{name}" if place.endswith(".py") else target
+    program = sys.modules["__main__"]
+    if program.__spec__ is not None:
+        return program.__spec__.name.removesuffix(".__main__")
+    return Path(getattr(program, "__file__", "") or "").stem
+
+
 def _generate(
     what: str,
     ctx: typer.Context,
@@ -245,8 +256,9 @@ def _generate(
     op, project = _found(ctx, target)
     chosen = format.value if format is not None else project.format
     options = replace(project.options, **{k: v for k, v in given.items() if v is not None})
-    if target is not None and not target.endswith(".py"):
-        options = replace(options, module=target)
+    named = target is not None or (ctx.obj is not None and not options.module)
+    if named:
+        options = replace(options, module=_module(target))
     files = generate(what, op, options, format=chosen, skip=project.skip if what == "all" else ())
     place = out or project.out
     if place is not None:

@@ -23,7 +23,7 @@ build-backend = "hatchling.build"
 name = "{name}"
 version = "0.1.0"
 requires-python = ">=3.11"
-dependencies = ["cove>={version}"]
+dependencies = ["cove[operator]>={version}"]
 
 [project.optional-dependencies]
 dev = ["pytest>=8.3", "pytest-asyncio>=0.25"]
