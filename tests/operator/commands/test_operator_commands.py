@@ -76,15 +76,21 @@ async def reconciled(cluster: EmbeddedCluster, name: str, namespace: str = "defa
             await asyncio.sleep(0.02)
 
 
-async def test_a_new_operator_passes_its_own_tests(tmp_path: Path) -> None:
-    done = await execute(COVE, "operator", "new", "cache-operator", "--dir", str(tmp_path / "new"))
+@pytest.mark.parametrize(
+    ("options", "passed"), [((), 3), (("--no-webhook",), 2)], ids=["webhook", "plain"]
+)
+async def test_a_new_operator_passes_its_own_tests(
+    tmp_path: Path, options: tuple[str, ...], passed: int
+) -> None:
+    new = ("operator", "new", "cache-operator", "--dir", str(tmp_path / "new"))
+    done = await execute(COVE, *new, *options)
     script = f"import os, sys, pytest; os.chdir({str(tmp_path / 'new')!r}); sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider']))"
     tested = await execute(sys.executable, "-c", script)
 
     assert done.code == 0, done.err
     assert tested.code == 0, tested.out
-    assert "3 passed" in tested.out
-    again = await execute(COVE, "operator", "new", "cache-operator", "--dir", str(tmp_path / "new"))
+    assert f"{passed} passed" in tested.out
+    again = await execute(COVE, *new)
     assert (again.code, again.err) == (
         1,
         f"error: {tmp_path / 'new'}: there is something already; name another --dir\n",

@@ -70,6 +70,20 @@ async def test_the_installer_installs_all_of_it(
 
 
 @pytest.mark.requires("kubectl")
+async def test_an_installer_of_json_installs_the_same(
+    cluster: EmbeddedCluster, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    op = operator(webhooks=True)
+    write(generate("all", op, format="json"), tmp_path / "json", "json")
+    write(generate("all", op), tmp_path / "yaml")
+
+    built = [await kubectl("kustomize", str(tmp_path / f / "installer")) for f in ("json", "yaml")]
+
+    assert built[0] == built[1]
+    assert built[0].count("\nkind: ") >= 8
+
+
+@pytest.mark.requires("kubectl")
 async def test_a_prefix_and_another_namespace_reach_every_reference(
     cluster: EmbeddedCluster, kubectl: Kubectl, tmp_path: Path
 ) -> None:
