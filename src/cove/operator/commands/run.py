@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cove.operator.commands.connect import in_pod
+from cove.operator.health import Check, Health, serving
+from cove.operator.metrics import Metrics, MetricsError, metered, traced
 from cove.operator.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,67 +20,98 @@ if TYPE_CHECKING:
 
 __all__ = ["run_operator"]
 
+log = logging.getLogger("cove.operator")
+
 
 async def run_operator(op: Operator, client: Client, settings: Settings) -> None:
-    """Serve its webhooks, choose a leader if it has to, and work; until cancelled.
+    """Tell of its health, serve its webhooks, choose who works if it has to, and work.
 
-    The client's namespace is the operator's own: in a pod the pod's.
+    Until cancelled.  The client's namespace is the operator's own: in a pod the pod's.
     """
     own = os.environ.get("POD_NAMESPACE") or client.namespace
     namespaces = settings.namespaces or ((own,) if settings.namespaced else ())
+    asked = _asked(settings)
+    metrics = _metrics(asked)
+    meters = traced(metrics)
+    if metrics is not None:
+        client = metered(client, metrics)
 
     def runtime() -> Runtime:
-        return op.runtime(client, namespaces=namespaces)
+        made = op.runtime(client, namespaces=namespaces, meters=meters)
+        health.follow(made)
+        return made
 
     async with AsyncExitStack() as stack:
-        ready = asyncio.Event()
-        if in_pod() and settings.health_port:
-            await stack.enter_async_context(_healthy(settings, ready))
+        health = await stack.enter_async_context(Health(op.checks))
+        await stack.enter_async_context(serving(asked, health, metrics))
         if op.validators or op.mutators or op.converters:
-            await _webhooks(stack, op, client, settings, own)
-        # Who waits to lead is ready, too: its webhooks are asked.
-        ready.set()
-        if settings.leadership is not None:
+            await _webhooks(stack, op, client, settings, own, health)
+        if settings.shards > 1:
+            from cove.operator.leadership import Shards, run_sharded
+
+            shards = await stack.enter_async_context(
+                Shards(client, op.name, own, settings.shards, leadership=settings.leadership)
+            )
+            if metrics is not None:
+                metrics.follow_shards(shards)
+            await run_sharded(runtime, shards)
+        elif settings.leadership is not None:
             from cove.operator.leadership import Elector, run_elected
 
-            elector = Elector(client, op.name, own, leadership=settings.leadership)
-            await run_elected(runtime, await stack.enter_async_context(elector))
+            elector = await stack.enter_async_context(
+                Elector(client, op.name, own, leadership=settings.leadership)
+            )
+            if metrics is not None:
+                metrics.follow(elector)
+            await run_elected(runtime, elector)
         else:
             await (await stack.enter_async_context(runtime())).work()
 
 
-@asynccontextmanager
-async def _healthy(settings: Settings, ready: asyncio.Event) -> AsyncIterator[None]:
-    """Say to the kubelet that this process answers, and whether it may be asked."""
-    from aiohttp import web
+def _asked(settings: Settings) -> Settings:
+    """Outside of a pod nobody probes: there only ports that were chosen are served."""
+    if in_pod():
+        return settings
+    usual = Settings()
+    return replace(
+        settings,
+        health_port=0 if settings.health_port == usual.health_port else settings.health_port,
+        metrics_port=0 if settings.metrics_port == usual.metrics_port else settings.metrics_port,
+    )
 
-    async def healthz(request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
 
-    async def readyz(request: web.Request) -> web.Response:
-        if ready.is_set():
-            return web.Response(text="ok\n")
-        return web.Response(text="it starts\n", status=503)
-
-    application = web.Application()
-    application.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
+def _metrics(settings: Settings) -> Metrics | None:
+    if not settings.metrics_port:
+        return None
     try:
-        await web.TCPSite(runner, settings.host, settings.health_port).start()
-        yield
-    finally:
-        await runner.cleanup()
+        return Metrics()
+    except MetricsError as e:
+        if settings.metrics_port != Settings().metrics_port:
+            raise
+        log.warning("no metrics are served: %s", e)
+        return None
 
 
 async def _webhooks(
-    stack: AsyncExitStack, op: Operator, client: Client, settings: Settings, own: str
+    stack: AsyncExitStack,
+    op: Operator,
+    client: Client,
+    settings: Settings,
+    own: str,
+    health: Health,
 ) -> None:
     from cove.operator.webhooks import Webhooks
 
+    served = False
+
+    async def webhooks() -> bool:
+        return served
+
+    health.add(Check("webhooks", webhooks))
     if in_pod() and settings.base_url is None:
         service = (own, os.environ.get("COVE_OPERATOR_SERVICE") or op.name)
         hooks = Webhooks(op, client, service=service, port=settings.webhook_port)
     else:
         hooks = Webhooks(op, client, base_url=settings.base_url)
     await stack.enter_async_context(hooks)
+    served = True
