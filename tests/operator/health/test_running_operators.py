@@ -15,6 +15,7 @@ from tests.operator.runtime.operator_world import Cache, World, define
 from cove.engines.embedded import EmbeddedCluster
 from cove.operator import Leadership, Operator, Settings
 from cove.operator.commands.run import run_operator
+from cove.operator.health import Health
 from cove.operator.metrics import MetricsError
 
 
@@ -79,6 +80,11 @@ async def test_an_operator_that_runs_is_ready_and_counts(
         assert sample in text
         assert 'cove_operator_cache_objects{group="cache.example.com",kind="Cache"} 1.0' in text
         assert 'rest_client_requests_total{code="200",host="in-process",method="GET"}' in text
+
+
+async def test_who_converts_is_ready_before_anything_is_listed() -> None:
+    async with Health(synced=False) as health:
+        assert (await health.ready()).good
 
 
 async def test_metrics_that_were_asked_for_need_their_library(

@@ -42,7 +42,7 @@ async def run_operator(op: Operator, client: Client, settings: Settings) -> None
         return made
 
     async with AsyncExitStack() as stack:
-        health = await stack.enter_async_context(Health(op.checks))
+        health = await stack.enter_async_context(Health(op.checks, synced=not op.converters))
         await stack.enter_async_context(serving(asked, health, metrics))
         if op.validators or op.mutators or op.converters:
             await _webhooks(stack, op, client, settings, own, health)

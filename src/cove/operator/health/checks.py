@@ -72,16 +72,18 @@ class Report(NamedTuple):
 class Health:
     """The checks of one operator.  Left, its threads have ended, but for checks that hang.
 
-    :meth:`follow` a runtime to be told whether what it follows is in memory.
+    :meth:`follow` a runtime to be told whether what it follows is in memory.  ``synced`` False
+    does not wait for that: who converts what it follows is asked by the API server, which asks
+    only those that are ready, before anything can be listed.
     """
 
-    def __init__(self, checks: Iterable[Check] = ()) -> None:
+    def __init__(self, checks: Iterable[Check] = (), *, synced: bool = True) -> None:
         self.checks: list[Check] = [
             Check("ping", _pong, ready=True, live=True),
             Check("event-loop", _turns, ready=False, live=True),
-            Check("stores", self._stores),
-            Check("watches", self._watches),
         ]
+        if synced:
+            self.checks += [Check("stores", self._stores), Check("watches", self._watches)]
         self._runtime: Runtime | None = None
         self._patience = PATIENCE
         self._asked: dict[str, asyncio.Future[Answer]] = {}
