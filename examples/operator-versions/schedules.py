@@ -148,3 +148,7 @@ async def tell(schedule: Schedule, ctx: Ctx) -> None:
     first = min(schedule.spec.times, key=lambda t: (t.hour, t.minute))
     schedule.status.next = f"{first} {schedule.spec.zone}"
     ctx.log.info("next at %s", schedule.status.next)
+
+
+if __name__ == "__main__":
+    op.main()

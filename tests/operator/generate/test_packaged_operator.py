@@ -26,6 +26,7 @@ EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 FILES = {
     "greeter": EXAMPLES / "operator-small" / "greeter.py",
     "shop": EXAMPLES / "operator-shop" / "shop.py",
+    "schedules": EXAMPLES / "operator-versions" / "schedules.py",
 }
 PODS = GVR("", "v1", "pods")
 DEPLOYMENTS = GVR("apps", "v1", "deployments")
@@ -141,3 +142,32 @@ async def test_webhooks_are_asked_through_the_service_that_was_generated(
     assert made["spec"]["image"] == "example.com/books:latest"
     assert open_["status"]["url"] == "http://books.default.svc"
     assert child["metadata"]["ownerReferences"][0]["name"] == "books"
+
+
+@pytest.mark.requires("docker", "root", "kubectl")
+async def test_versions_are_converted_through_the_service_that_was_generated(
+    engine: Engine, load: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    image = await make_image(engine, *FILES.values())
+    options = Options(module="schedules:op", image=image, namespace="schedules")
+    write(generate("all", load("schedules").op, options), tmp_path)
+
+    async with embedded(container_engine="docker") as cluster:
+        client = cluster.client
+        await Kubectl(cluster.kubeconfig_path)("apply", "-k", str(tmp_path / "installer"))
+        await until(client, DEPLOYMENTS, "schedules", ready(1))
+        newest = GVR("schedules.example.com", "v1", "schedules")
+        oldest = GVR("schedules.example.com", "v1alpha1", "schedules")
+        doc = {
+            "apiVersion": "schedules.example.com/v1alpha1",
+            "kind": "Schedule",
+            "metadata": {"name": "daily"},
+            "spec": {"cron": "30 7"},
+        }
+        await client.create(oldest, doc, "default")
+        told = await until(client, newest, "default", lambda s: bool(s["status"].get("next")))
+        again = await client.get(oldest, "daily", "default")
+
+    assert told["spec"] == {"times": [{"hour": 7, "minute": 30}], "zone": "UTC"}
+    assert told["status"] == {"next": "07:30 UTC"}
+    assert again["spec"] == {"cron": "30 7"}
