@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cove.client import Client
+    from cove.operator.conditions import condition, is_true, set_condition
     from cove.operator.definitions import crd, crds
     from cove.operator.entities import (
         Condition,
@@ -114,6 +115,7 @@ _HOMES = {
         "MultipleOf Nullable Pattern PreserveUnknown Properties Quantity Range Required Rule mark"
     ),
     "cove.client": "Client",
+    "cove.operator.conditions": "condition is_true set_condition",
     "cove.operator.operator": "Operator",
     "cove.operator.rbac": "Audit Rbac RbacRule",
     "cove.operator.runtime.api": "Api",
@@ -201,6 +203,7 @@ __all__ = [
     "any_of",
     "changes",
     "check_round_trip",
+    "condition",
     "crd",
     "crds",
     "entity",
@@ -210,6 +213,7 @@ __all__ = [
     "from_json",
     "generation_changed",
     "info",
+    "is_true",
     "labels_changed",
     "mark",
     "merged",
@@ -217,6 +221,7 @@ __all__ = [
     "owner_reference",
     "requeue",
     "schema_of",
+    "set_condition",
     "to_document",
     "with_owner",
 ]

@@ -146,17 +146,21 @@ class Operator:
         """Have a function called when the status of an object changed."""
         return self._function(cls, "status_modified", options)
 
-    def finalizer(self, cls: type[Entity], name: str | None = None) -> Callable[[F], F]:
+    def finalizer(
+        self, cls: type[Entity], name: str | None = None, *, automatic: bool = True
+    ) -> Callable[[F], F]:
         """Have a function called before an object may go; several run in their order.
 
         ``name`` None makes ``{group}/{function}finalizer``.  Each runs until it has succeeded
-        once; it may return requeue(seconds) as long as it is not done.
+        once; it may return requeue(seconds) as long as it is not done.  It is put on every
+        object, or with ``automatic`` False on those that a handler chooses by
+        ``await ctx.add_finalizer(name)``; ``ctx.remove_finalizer`` takes it off again.
         """
 
         def decorate(function: F) -> F:
             _coroutine(function)
             made = name or finalizer_name(info(cls).group, function.__name__)
-            self._existing(cls).finalizers.append(FinalizerSpec(made, function))
+            self._existing(cls).finalizers.append(FinalizerSpec(made, function, automatic))
             return function
 
         return decorate

@@ -494,6 +494,23 @@ async def test_events_are_counted_and_never_fail_who_publishes(
             await world.quiet()
 
 
+async def test_publishers_may_be_made_beforehand(api: EmbeddedCluster, op: Operator) -> None:
+    @op.reconcile(Cache)
+    async def keep(cache: Cache, ctx: Ctx) -> None:
+        scaled, free = ctx.publisher("Scaled"), ctx.publisher("Moved", type="Warning")
+        scaled("to its size")
+        free("away", about=ConfigMap(metadata=ObjectMeta(name="other", namespace="default")))
+
+    async with operating(api, op) as world:
+        await world.make()
+        await world.quiet()
+        async with asyncio.timeout(10):
+            while len(events := (await world.client.list(EVENTS, "default")).items) < 2:
+                await asyncio.sleep(0.01)
+    found = {(e["reason"], e["type"], e["involvedObject"]["name"]) for e in events}
+    assert found == {("Scaled", "Normal", "a"), ("Moved", "Warning", "other")}
+
+
 async def test_handlers_are_given_what_they_ask_for(api: EmbeddedCluster, op: Operator) -> None:
     ended: list[str] = []
     got: list[object] = []

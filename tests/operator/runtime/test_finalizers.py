@@ -8,7 +8,7 @@ from operator_world import Cache, operating
 from cove.client import ManualClock
 from cove.engines.embedded import EmbeddedCluster
 from cove.kube.status import StatusError
-from cove.operator import Operator, Result, Retry, info, requeue
+from cove.operator import Ctx, Operator, Result, Retry, info, requeue
 from cove.operator.runtime.registry import finalizer_name
 
 
@@ -161,3 +161,36 @@ async def test_one_that_is_changed_meanwhile_is_not_overwritten(
         with pytest.raises(StatusError, match="not found"):
             await world.get()
     assert calls == ["slow"]
+
+
+async def test_one_may_be_put_on_chosen_objects_and_taken_off(
+    api: EmbeddedCluster, op: Operator
+) -> None:
+    calls: list[str] = []
+    name = "example.com/billing"
+
+    @op.finalizer(Cache, name, automatic=False)
+    async def bill(cache: Cache) -> None:
+        calls.append(f"bill {cache.metadata.name}")
+
+    @op.reconcile(Cache)
+    async def keep(cache: Cache, ctx: Ctx) -> None:
+        if cache.spec.size > 1:
+            await ctx.add_finalizer(name)
+        else:
+            await ctx.remove_finalizer(name)
+
+    async with operating(api, op) as world:
+        await world.make("small", 1)
+        await world.make("large", 5)
+        await world.quiet()
+        assert "finalizers" not in (await world.get("small"))["metadata"]
+        assert (await world.get("large"))["metadata"]["finalizers"] == [name]
+        await world.resize(1, "large")
+        await world.quiet()
+        assert "finalizers" not in (await world.get("large"))["metadata"]
+        await world.resize(2, "large")
+        await world.quiet()
+        await world.delete("large")
+        await world.delete("small")
+        await world.until(lambda: calls == ["bill large"])

@@ -15,6 +15,7 @@ from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
 from cove.operator.entities import Entity, from_document, info, to_document
 from cove.operator.runtime.children import Children
+from cove.operator.runtime.results import RetryError
 from cove.operator.runtime.stores import Stores
 
 __all__ = ["Api"]
@@ -123,6 +124,36 @@ class Api:
             return live
         answer = await self.client.apply(gvr, doc, field_manager=self.manager, force=force)
         self._children.applied(gvr, doc, answer)
+        self._wrote(gvr, answer)
+        return answer
+
+    async def put_finalizers(self, gvr: GVR, doc: Doc, finalizers: Sequence[str]) -> Doc:
+        """Replace exactly the list that was seen in ``doc``; the object as it is then.
+
+        Raises RetryError if it is another list by now.
+        """
+        metadata = doc["metadata"]
+        patch: list[Doc] = [{"op": "test", "path": "/metadata/uid", "value": metadata["uid"]}]
+        if metadata.get("finalizers"):
+            seen = {"op": "test", "path": "/metadata/finalizers"}
+            patch.append({**seen, "value": metadata["finalizers"]})
+        else:
+            version = {"op": "test", "path": "/metadata/resourceVersion"}
+            patch.append({**version, "value": metadata["resourceVersion"]})
+        patch.append({"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)})
+        try:
+            answer = await self.client.patch(
+                gvr,
+                metadata["name"],
+                patch,
+                metadata.get("namespace"),
+                type="json",
+                field_manager=self.manager,
+            )
+        except StatusError as e:
+            if e.code in (404, 409, 422):
+                raise RetryError("somebody else changed it meanwhile", 0.05) from e
+            raise
         self._wrote(gvr, answer)
         return answer
 

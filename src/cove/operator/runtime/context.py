@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from cove.client import Client, Clock
-from cove.operator.entities import Entity, info, with_owner
+from cove.operator.entities import Entity, info, to_document, with_owner
 from cove.operator.runtime.api import Api
 from cove.operator.runtime.predicates import Change
 
@@ -140,6 +140,40 @@ class Ctx:
         self._publisher.publish(
             about if about is not None else self._about, reason, message, type=type, action=action
         )
+
+    def publisher(
+        self, reason: str, *, type: str = "Normal", about: Entity | None = None
+    ) -> Callable[..., None]:
+        """A publisher of one event: ``scaled = ctx.publisher("Scaled"); scaled("to 3")``.
+
+        About the object, or the one that is given here, or with each call (``about=``).
+        """
+
+        def publish(message: str, *, about: Entity | None = about) -> None:
+            self.event(reason, message, type=type, about=about)
+
+        return publish
+
+    async def add_finalizer(self, name: str) -> None:
+        """Keep the object from going before the finalizer of that name has run.
+
+        Nothing if it is there; RetryError if somebody changed the list meanwhile.
+        """
+        there = self._about.metadata.finalizers
+        if name not in there:
+            await self._put_finalizers([*there, name])
+
+    async def remove_finalizer(self, name: str) -> None:
+        """Take a finalizer off the object without running it; nothing if it is not there."""
+        there = self._about.metadata.finalizers
+        if name in there:
+            await self._put_finalizers([f for f in there if f != name])
+
+    async def _put_finalizers(self, names: Sequence[str]) -> None:
+        doc = to_document(self._about)
+        answer = await self.api.put_finalizers(info(self._about).gvr, doc, names)
+        self._about.metadata.finalizers = [*names]
+        self._about.metadata.resource_version = answer["metadata"]["resourceVersion"]
 
     def warn(self, reason: str, message: str) -> None:
         """Publish a Warning about the object."""

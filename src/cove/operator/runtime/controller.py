@@ -313,38 +313,13 @@ class Controller:
     async def _with_finalizers(self, doc: Doc) -> Doc:
         """The object with our finalizers on it, so that it does not go without us."""
         there = doc["metadata"].get("finalizers") or []
-        missing = [f.name for f in self.spec.finalizers if f.name not in there]
+        missing = [f.name for f in self.spec.finalizers if f.automatic and f.name not in there]
         if not missing:
             return doc
         return await self._put_finalizers(doc, [*there, *missing])
 
     async def _put_finalizers(self, doc: Doc, finalizers: Sequence[str]) -> Doc:
-        """Replace exactly the list that was seen: 409 or 422 if it is another one by now."""
-        metadata = doc["metadata"]
-        patch: list[Doc] = [{"op": "test", "path": "/metadata/uid", "value": metadata["uid"]}]
-        if metadata.get("finalizers"):
-            patch.append(
-                {"op": "test", "path": "/metadata/finalizers", "value": metadata["finalizers"]}
-            )
-        else:
-            version = {"op": "test", "path": "/metadata/resourceVersion"}
-            patch.append({**version, "value": metadata["resourceVersion"]})
-        patch.append({"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)})
-        try:
-            answer = await self._runtime.api.client.patch(
-                self.info.gvr,
-                metadata["name"],
-                patch,
-                metadata.get("namespace"),
-                type="json",
-                field_manager=self._runtime.api.manager,
-            )
-        except StatusError as e:
-            if e.code in (404, 409, 422):
-                raise RetryError("somebody else changed it meanwhile", 0.05) from e
-            raise
-        self.store.wrote(answer)
-        return answer
+        return await self._runtime.api.put_finalizers(self.info.gvr, doc, finalizers)
 
     async def _finalize(self, key: str, doc: Doc) -> None:
         """Run our finalizers, each until it has succeeded once, and take it off then."""

@@ -32,10 +32,15 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class FinalizerSpec:
-    """What is done before an object may go: ``name`` in its metadata, and the handler."""
+    """What is done before an object may go: ``name`` in its metadata, and the handler.
+
+    ``automatic`` puts it on every object; otherwise it is put on those that a handler chooses
+    (``ctx.add_finalizer``).
+    """
 
     name: str
     handler: Handler
+    automatic: bool = True
 
 
 @dataclass(slots=True)
