@@ -196,6 +196,17 @@ async def test_what_a_killed_session_left_is_ended_by_the_next_one(app: App) -> 
         assert await left.wait() == -9
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells environments of others")
+async def test_who_starts_it_anew_from_a_shell_of_its_own_is_spared() -> None:
+    look = "import os, sys; from cove.host.sweep import processes; print(os.getppid() in processes('mark'))"
+    shell = ["sh", "-c", f'{sys.executable} -c "{look}"; {sys.executable} -c "{look}"']
+    bearer = await asyncio.create_subprocess_exec(
+        *shell, env={**os.environ, "COVE_SESSION": "mark"}, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await bearer.communicate()
+    assert out.decode().split() == ["False", "False"]
+
+
 async def test_output_of_who_stays_behind_does_not_keep_the_end_from_being_seen(app: App) -> None:
     app.process("parent", ["sh", "-c", "(sleep 1000 &) ; echo done"])
     async with app.run() as host:

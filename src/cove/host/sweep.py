@@ -29,12 +29,16 @@ def session_of(folder: AppFolder) -> str:
 
 
 def processes(session: str) -> Iterator[int]:
-    """The pids of all processes that bear the mark, but for this one."""
+    """The pids of all processes that bear the mark, but for this one and those it came from.
+
+    Somebody may start the application anew from a shell that the application had started.
+    """
     if sys.platform != "linux":
         return
+    own = set(_line())
     mark = f"{SESSION}={session}".encode()
     for entry in PROC.iterdir():
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+        if not entry.name.isdecimal() or int(entry.name) in own:
             continue
         try:
             variables = (entry / "environ").read_bytes()
@@ -42,6 +46,18 @@ def processes(session: str) -> Iterator[int]:
             continue  # it has ended, or is somebody else's
         if mark in variables.split(b"\0"):
             yield int(entry.name)
+
+
+def _line() -> Iterator[int]:
+    """This process, its parent, that one's parent …"""
+    pid = os.getpid()
+    while pid > 1:
+        yield pid
+        try:
+            fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return
+        pid = int(fields[1])
 
 
 def sweep(session: str) -> int:
