@@ -73,10 +73,6 @@ class Board:
         """Tell ``follower`` of every change from now on, before its publishing ends."""
         self._followers.append(follower)
 
-    def unfollow(self, follower: Follower) -> None:
-        """Tell it no more."""
-        self._followers.remove(follower)
-
     async def publish(self, name: str, **changes: Any) -> Status:
         """Change the status of a resource, and return when all who follow were told.
 

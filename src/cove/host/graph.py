@@ -69,18 +69,12 @@ class Graph:
         ]
         self.edges: tuple[Edge, ...] = tuple(dict.fromkeys((*own, *edges)))
         self._from: dict[str, list[Edge]] = {name: [] for name in self.nodes}
-        self._to: dict[str, list[Edge]] = {name: [] for name in self.nodes}
         for edge in self.edges:
             self._from.setdefault(edge.source, []).append(edge)
-            self._to.setdefault(edge.target, []).append(edge)
 
     def needs(self, name: str) -> Sequence[Edge]:
         """What ``name`` needs, in the order of declaration."""
         return self._from[name]
-
-    def needed_by(self, name: str) -> Sequence[Edge]:
-        """Who needs ``name``."""
-        return self._to[name]
 
     def check(self, app: str) -> None:
         """Raises :class:`GraphError` with everything that is wrong."""

@@ -184,6 +184,7 @@ class ContainerResource(Referrer):
         logs = asyncio.create_task(self._logs(run, engine, id), name=f"logs of {self.name}")
         ended = asyncio.create_task(engine.ended(id), name=f"end of {self.name}")
         tasks = [logs, ended]
+        waited: set[asyncio.Task[Any]] = {ended}
         try:
             if check is None:
                 await run.running(url=url)
@@ -192,10 +193,10 @@ class ContainerResource(Referrer):
                     watch_health(run, check, url, self.ready_within), name=f"health of {self.name}"
                 )
                 tasks.append(health)
-            waited = {ended, *tasks[2:]}
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                waited.add(health)
+            done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
-                tasks[2].result()
+                done.pop().result()  # raises: it was not healthy in time
             code = ended.result()
             run.exit_code = code
             await asyncio.wait((logs,), timeout=1.0)

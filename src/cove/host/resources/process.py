@@ -189,7 +189,7 @@ class ProcessResource(Referrer):
             for name in self.references
             if (provider := run.host.provided(name)) is not None
         ]
-        # Of the environment of the shell, not of ours: a reference replaces KUBECONFIG.
+        # The later wins: a reference replaces a KUBECONFIG of the shell.
         return {
             **os.environ,
             "PYTHONUNBUFFERED": "1",

@@ -183,7 +183,3 @@ class Ctx:
         if not info(cls).namespaced:
             return None
         return namespace or self._about.metadata.namespace or None
-
-
-# For who wants the signature of what a handler may be.
-Handler = Callable[..., Any]

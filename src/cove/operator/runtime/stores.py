@@ -69,11 +69,6 @@ class Store(Generic[E]):
         for informer in self._informers:
             informer.add_handler(handler)
 
-    def unfollow(self, handler: Handler) -> None:
-        """Tell it no more."""
-        for informer in self._informers:
-            informer.remove_handler(handler)
-
     # -- reading
 
     def document(self, key: str) -> Doc | None:
