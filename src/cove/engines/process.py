@@ -113,6 +113,17 @@ def _collect() -> None:
     _children[:] = [child for child in _children if child.poll() is None]
 
 
+def _bury(pid: int) -> None:
+    """Wait for the end of a process that was started here and let its folder go.
+
+    The folder is let go of while the process ends, a moment before it has ended.
+    """
+    for child in _children:
+        if child.pid == pid:
+            child.wait()
+    _collect()
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
@@ -167,7 +178,7 @@ def stop(name: str, *, timeout: float = 15.0) -> bool:
     if not _released(folder, timeout):
         _send(pid, signal.SIGKILL)
         _released(folder, timeout)
-    _collect()
+    _bury(pid)
     return True
 
 
