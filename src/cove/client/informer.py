@@ -54,6 +54,8 @@ WATCH_TIMEOUT = 300.0
 GRACE = 30.0
 # Objects of a page, where what is kept is compact.
 PAGE = 500
+# Jitter of whoever brings no source of their own: to seed one takes longer than to list.
+_RNG = random.Random()
 
 
 def _as_it_is(obj: Doc) -> Doc:
@@ -104,7 +106,7 @@ class Backoff:
         self, base: float = 0.8, limit: float = 30.0, rng: random.Random | None = None
     ) -> None:
         self._base, self._limit = base, limit
-        self._rng = rng or random.Random()
+        self._rng = rng or _RNG
         self._next = base
 
     def reset(self) -> None:
@@ -170,7 +172,7 @@ class Informer:
         self._watch_timeout = watch_timeout
         self._clock = clock or SystemClock()
         self._backoff = backoff or Backoff()
-        self._rng = rng or random.Random()
+        self._rng = rng or _RNG
         # Documents, or their JSON.
         self._objects: dict[str, Any] = {}
         self._namespaces: dict[str, dict[str, Any]] = {}

@@ -138,6 +138,10 @@ class Running:
             if quiet == QUIET and not self._quiet():
                 quiet = 0
 
+    def _rests(self) -> bool:
+        """Whether controllers run, and nobody has anything to do."""
+        return self._manager is not None and self._quiet()
+
     def _quiet(self) -> bool:
         return (
             self.api.store.told()
@@ -204,7 +208,8 @@ class Running:
         """A copy of the cluster as it is now, in constant time, whatever it holds.
 
         What is written to either is not seen by the other.  ``controllers`` None means
-        as the cluster itself has them.  ``revision`` copies the cluster as it was then
+        as the cluster itself has them; those of a cluster that had nothing to do start in the
+        fork with the first write that concerns them, after a second at the latest.  ``revision`` copies the cluster as it was then
         (any resourceVersion that was given out since); raises StatusError 410 for one that is
         too long ago and ValueError for one that is yet to come.  A fork can be forked again.
         """
@@ -217,14 +222,14 @@ class Running:
         async with made as fork:
             yield fork
 
-    async def _run(self, settings: Settings, authority: bytes) -> None:
+    async def _run(self, settings: Settings, authority: bytes, stack: AsyncExitStack) -> None:
         """Start controllers and nodes; they end with the stack."""
-        tasks = await self._stack.enter_async_context(Tasks())
+        tasks = await stack.enter_async_context(Tasks())
         tasks.start("expiry of events", EventExpiry(self.api).run())
         from cove.controllers import Manager
 
         system = in_process_client(self.api, SYSTEM, "kube-controller-manager")
-        manager = self._manager = await self._stack.enter_async_context(
+        manager = self._manager = await stack.enter_async_context(
             Manager(
                 system,
                 ca=authority.decode(),
@@ -234,13 +239,15 @@ class Running:
         )
         if settings.nodes:
             assert manager.informers is not None
-            self._nodes = await self._start_nodes(settings, system, manager.informers)
+            self._nodes = await self._start_nodes(settings, system, manager.informers, stack)
 
-    async def _start_nodes(self, settings: Settings, system: Client, informers: Informers) -> Quiet:
+    async def _start_nodes(
+        self, settings: Settings, system: Client, informers: Informers, stack: AsyncExitStack
+    ) -> Quiet:
         """The nodes, started; they end with the stack."""
         from cove.node import SimulatedNodes
 
-        return await self._stack.enter_async_context(
+        return await stack.enter_async_context(
             SimulatedNodes(
                 system,
                 settings.nodes,

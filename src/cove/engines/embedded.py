@@ -10,12 +10,14 @@ import json
 import os
 import ssl
 from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from cove.engines import snapshots
 from cove.engines._running import Running, in_process_client
+from cove.engines._slumber import Slumber
 from cove.engines.credentials import HOST, SubnetError, authority_of, issue, subnet
 from cove.engines.home import HISTORY, HISTORY_MIB, ClusterFolder, Settings
 from cove.engines.kubeconfig import admin_kubeconfig
@@ -30,8 +32,6 @@ from cove.server.index import index_of
 from cove.server.store import Journal, State, Store, Window
 
 if TYPE_CHECKING:
-    from contextlib import AsyncExitStack
-
     from cove.client import Client, Informers
     from cove.engines._running import Quiet
     from cove.engines.containers import Containers
@@ -66,6 +66,9 @@ class Fork(Running):
         self.id = uuid4().hex[:12]
         self._cluster = cluster
         self._controllers = controllers
+        # Nobody had anything to do where it comes from: controllers may start later.
+        self._rested = revision is None and source._rests()
+        self._slumber: Slumber | None = None
 
     @property
     def url(self) -> str:
@@ -94,12 +97,31 @@ class Fork(Running):
         self._stack.callback(forks.pop, self.id, None)
         try:
             await self._stack.enter_async_context(Availability(self.api))
-            if self._controllers:
-                await self._run(self._cluster.settings, self._cluster.credentials.authority)
+            if self._controllers and self._rested:
+                self._slumber = await self._stack.enter_async_context(
+                    Slumber(self.api.store, self._wake)
+                )
+            elif self._controllers:
+                await self._wake(self._stack)
         except BaseException:
             await self._stack.aclose()
             raise
         return self
+
+    async def _wake(self, stack: AsyncExitStack) -> None:
+        cluster = self._cluster
+        await self._run(cluster.settings, cluster.credentials.authority, stack)
+
+    async def settle(self) -> None:
+        """See :meth:`Running.settle`; controllers that were not needed so far are started."""
+        if self._slumber is not None:
+            await self._slumber.awake()
+        await super().settle()
+
+    def _rests(self) -> bool:
+        if self._slumber is not None and self._slumber.asleep:
+            return self.api.store.told()
+        return not (self._slumber is not None and self._slumber.waking) and super()._rests()
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
@@ -193,18 +215,20 @@ class EmbeddedCluster(Running):
         api.server_address = f"{HOST}:{self.server.port}"
         await self._stack.enter_async_context(Availability(api))
         if self._controllers:
-            await self._run(settings, self.credentials.authority)
+            await self._run(settings, self.credentials.authority, self._stack)
 
-    async def _start_nodes(self, settings: Settings, system: Client, informers: Informers) -> Quiet:
+    async def _start_nodes(
+        self, settings: Settings, system: Client, informers: Informers, stack: AsyncExitStack
+    ) -> Quiet:
         """Nodes that run containers, where an engine was found or asked for."""
         from cove.node.docker import find_engine
 
         address = find_engine(settings.container_engine)
         if address is None:
-            return await super()._start_nodes(settings, system, informers)
+            return await super()._start_nodes(settings, system, informers, stack)
         from cove.engines.containers import Containers
 
-        self.containers = await self._stack.enter_async_context(
+        self.containers = await stack.enter_async_context(
             Containers(self, address, system, informers)
         )
         return self.containers

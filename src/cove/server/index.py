@@ -9,7 +9,7 @@ import orjson
 
 from cove.kube import catalogue, kinds
 
-__all__ = ["index_of"]
+__all__ = ["built_in", "index_of"]
 
 Index = tuple[str, dict[str, str] | None, Mapping[str, str] | None]
 
@@ -25,6 +25,11 @@ def index_of(resource: str, data: bytes) -> Index:
         if found.selectable:
             fields = found.index_fields(doc)
     return meta["uid"], meta.get("labels"), fields
+
+
+def built_in(resource: str) -> bool:
+    """Whether a storage key is that of a built-in resource, not of a custom one."""
+    return resource in _kinds()
 
 
 def _kinds() -> dict[str, tuple[str, str]]:

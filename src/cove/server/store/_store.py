@@ -219,6 +219,8 @@ class Store:
         self._remade = self._checkpoints[0]
         self._sent: deque[Event] = deque()
         self._watchers: dict[str, set[Watcher]] = {}
+        # Told of every event of any resource, before the watchers are.
+        self.on_write: Callable[[Event], None] | None = None
         self._pending: list[Event] = []
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         if journal is not None:
@@ -449,6 +451,8 @@ class Store:
             watchers.discard(watcher)
 
     def _publish(self, event: Event) -> None:
+        if self.on_write is not None:
+            self.on_write(event)
         watchers = self._watchers.get(event.resource)
         if watchers:
             for watcher in tuple(watchers):
