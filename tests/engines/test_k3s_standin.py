@@ -110,12 +110,16 @@ async def until(said: list[str], text: str) -> str:
             await asyncio.sleep(0.01)
 
 
-async def nothing_is_left(engine: Engine, cluster: K3sCluster) -> bool:
-    return (
-        await engine.containers(cluster._cluster_label) == []
-        and await engine.networks(cluster._cluster_label) == []
-        and not cluster.variants.folder.exists()
-    )
+async def what_is_left(engine: Engine, cluster: K3sCluster) -> list[str]:
+    """Names of containers and networks, the folder."""
+    containers = await engine.containers(cluster._cluster_label)
+    networks = await engine.networks(cluster._cluster_label)
+    folder = cluster.variants.folder
+    return [
+        *(f"{c['Names'][0]} is {c['State']}" for c in containers),
+        *(str(n["Name"]) for n in networks),
+        *map(str, [folder] if folder.exists() else []),
+    ]
 
 
 # -- a session
@@ -136,7 +140,7 @@ async def test_a_session_is_ready_when_its_nodes_are_and_leaves_nothing(
             assert health.healthy
             assert cluster.url == kubeconfig.load(str(cluster.kubeconfig_path)).server
             assert properties["privileged"] == "yes"
-        assert await nothing_is_left(engine, cluster)
+        assert await what_is_left(engine, cluster) == []
 
 
 async def test_the_state_folder_is_its_users_alone_and_there_before_the_container(
@@ -290,7 +294,7 @@ async def test_a_port_that_is_asked_for_is_the_one_and_a_taken_one_is_told(
             cluster = start(served, api_port=port)
             with pytest.raises(K3sError, match=r"does not start: .*choose another api_port"):
                 await cluster.__aenter__()
-            assert await nothing_is_left(engine, cluster)
+            assert await what_is_left(engine, cluster) == []
         async with start(served, api_port=port) as cluster:
             assert cluster.url == f"https://127.0.0.1:{port}"
             assert (await cluster.health()).healthy
@@ -385,7 +389,7 @@ async def test_a_server_that_dies_is_told_with_its_last_words(start: Open, engin
         text = str(failed.value)
         assert f"the container {cluster.network}-server has ended (3); its log ends with" in text
         assert 'level=fatal msg="the stand-in was told to die"' in text
-        assert await nothing_is_left(engine, cluster)
+        assert await what_is_left(engine, cluster) == []
 
 
 async def test_a_container_that_ends_later_is_unhealthy_until_it_runs_again(
@@ -423,7 +427,7 @@ async def test_an_image_that_cannot_be_had_is_told_with_what_to_do(
         assert f"the image {image} is not in unix:///var/run/docker.sock" in text
         assert f"`docker pull {image}`" in text
         assert 'images={"server": …}' in text
-        assert await nothing_is_left(engine, cluster)
+        assert await what_is_left(engine, cluster) == []
 
 
 async def test_without_an_engine_it_is_told_what_it_takes(start: Open) -> None:
@@ -445,7 +449,7 @@ async def test_a_cluster_that_is_not_ready_in_time_is_given_up(
         with pytest.raises(K3sError, match=r"not ready after 600 s: k3s has not written"):
             async with asyncio.timeout(WAIT):
                 await entering
-        assert await nothing_is_left(engine, cluster)
+        assert await what_is_left(engine, cluster) == []
 
 
 @pytest.mark.parametrize("moment", ["create", "put", "start", "ended"])
@@ -472,7 +476,7 @@ async def test_who_is_cancelled_leaves_promptly_and_nothing_behind(
             with pytest.raises(asyncio.CancelledError):
                 await entering
 
-        assert await nothing_is_left(engine, cluster)
+        assert await what_is_left(engine, cluster) == []
         assert len(asyncio.all_tasks()) == tasks
     assert len(asyncio.all_tasks()) == before
 
@@ -496,7 +500,7 @@ async def test_a_persistent_cluster_is_taken_as_it_is(
         assert {n: e["Id"] for n, e in first.items()} == {n: e["Id"] for n, e in second.items()}
         assert stays["server"]["State"] == "running"
         assert not any("anew" in line for line in said)
-        assert await nothing_is_left(engine, cluster)
+        assert await what_is_left(engine, cluster) == []
 
 
 async def test_a_persistent_container_of_other_options_is_made_anew_and_told_why(
@@ -553,7 +557,7 @@ async def test_two_who_start_a_persistent_cluster_at_once_get_one(
         assert (await one.health()).healthy
         one.discard()
         await one.__aexit__(None, None, None)
-        assert await nothing_is_left(engine, one)
+        assert await what_is_left(engine, one) == []
 
 
 async def test_what_the_engine_refuses_is_told_as_an_error_of_the_cluster(
@@ -662,7 +666,7 @@ async def test_what_a_crash_left_is_removed_by_the_next_start(
             assert await engine.networks(cluster._cluster_label) == []
         async with start(served) as again:
             assert (await again.health()).healthy
-        assert await nothing_is_left(engine, again)
+        assert await what_is_left(engine, again) == []
 
 
 # -- the entrypoint, in the stand-in's image, for real

@@ -29,6 +29,8 @@ log = logging.getLogger("cove.node")
 
 Doc = dict[str, Any]
 FOREVER = aiohttp.ClientTimeout(total=None, sock_connect=10)
+# How long a removal that is under way may take.
+REMOVAL = aiohttp.ClientTimeout(total=30, sock_connect=10)
 
 
 class EngineDownError(CoveError):
@@ -198,13 +200,28 @@ class Engine:
                 raise
 
     async def remove(self, id: str) -> None:
-        """Kill and remove it, with its anonymous volumes; none is fine."""
+        """Kill and remove it, with its anonymous volumes; none is fine.
+
+        It is gone when this returns, also where somebody else is removing it.
+        """
         async with _told():
             try:
                 await self.docker.containers.container(id).delete(force=True, v=True)
             except DockerError as e:
-                if e.status not in (404, 409):  # 409: its removal is under way
+                if e.status == 409:
+                    await self._removed(id)
+                elif e.status != 404:
                     raise
+
+    async def _removed(self, id: str) -> None:
+        """Return when a container is gone whose removal is under way."""
+        path, until = f"containers/{id}/wait", {"condition": "removed"}
+        try:
+            async with self._open(path, "POST", params=until, timeout=REMOVAL) as response:
+                await response.read()
+        except DockerError as e:
+            if e.status != 404:
+                raise
 
     async def containers(self, labels: Mapping[str, str]) -> list[Doc]:
         """All with these labels, running or not; an empty value fits any."""
