@@ -218,7 +218,7 @@ class RecordedDict(_Container, dict[str, Any]):
 
     def _taken(self, key: str, value: Any, trail: Trail) -> Any:
         cls = type(value)
-        if cls is RecordedDict or cls is RecordedList:
+        if cls is RecordedDict or issubclass(cls, RecordedList):
             return value
         wrapped = _wrapped(value, trail)
         if cls is dict or cls is list:
@@ -261,16 +261,14 @@ class RecordedDict(_Container, dict[str, Any]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        node = self._cove_trail.node
-        key = key_of(name, self, node)
-        if key is None:
-            key = self._unset(name, node)
+        key = name
+        if not dict.__contains__(self, name):
+            node = self._cove_trail.node
+            key = key_of(name, self, node) or self._unset(name, node)
         trail = self._step(key)
         value = dict.get(self, key)
         if value is None or value is True or value is False:
             _refuse_is(value, sys._getframe(1), trail)
-        if key not in self:
-            return _scalars.RecordedNone(None, trail)
         return self._taken(key, value, trail)
 
     def _unset(self, name: str, node: Node | None) -> str:
