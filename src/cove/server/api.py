@@ -22,6 +22,7 @@ from cove.client.clock import Clock, SystemClock
 from cove.kube import status as st
 from cove.kube.status import StatusError
 from cove.kube.times import format_time
+from cove.server import observe
 from cove.server.aggregation import Remotes, proxy
 from cove.server.endpoint import Endpoint
 from cove.server.faults import Faults
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from cove.server.admission import Admission
     from cove.server.identity import Identity
     from cove.server.kubelet import Kubelet
+    from cove.server.observe import Observer
     from cove.server.registry import Registry
 
 __all__ = ["Api", "Config"]
@@ -90,6 +92,8 @@ class Api:
         self.outgoing = outgoing or Outgoing((config.pod_subnet, config.service_subnet))
         self.remotes = Remotes()
         self.faults = Faults(store)
+        # Who sees every request; a fork begins with none.
+        self.observers: tuple[Observer, ...] = ()
         store.clock = config.clock
         # What its owner adds to the paths below /cove/, by their first part.
         self.extra: dict[str, Callable[[Api, Request], Awaitable[Response]]] = {}
@@ -146,8 +150,13 @@ class Api:
             self._second = (text, second)
         return text
 
-    async def handle(self, request: Request) -> Response:
-        """The answer to a request whose ``user`` is already authenticated."""
+    async def handle(self, request: Request, *, observed: bool = False) -> Response:
+        """The answer to a request whose ``user`` is already authenticated.
+
+        ``observed`` says that the observers have been told of it.
+        """
+        if self.observers and not observed:
+            return await observe.observed(self, request)
         faults = self.faults
         try:
             info = request.info = parse_info(request.method, request.path)

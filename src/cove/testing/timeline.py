@@ -41,7 +41,8 @@ class Call:
     ``request`` and ``response`` are documents with secrets redacted, text where they are
     none, None where there is nothing or where it was too long to keep.  ``group`` "" is the
     core group; ``namespace`` and ``name`` "" are none.  ``parent`` is the note that this
-    call is part of (an ``apply`` of several documents), 0: none.
+    call is part of (an ``apply`` of several documents), 0: none.  ``size`` is how many bytes the
+    answer had.
     """
 
     id: int
@@ -68,6 +69,7 @@ class Call:
     resource_version: str = ""
     seen: list[Seen] = field(default_factory=list)
     parent: int = 0
+    size: int = 0
     sort: Literal["call"] = "call"
 
 
