@@ -1,4 +1,5 @@
-"""What pods that run need of a machine: a Docker daemon, and what images are made of.
+"""What pods that run need of a machine: a Docker daemon, and what images are made of; for CI
+the browser that reports are looked at with.
 
 On Debian (and what is made of it), as root, all of it can be had: packages that are
 missing are installed, and a daemon is started where none answers.  :func:`prepare` does
@@ -27,7 +28,7 @@ SOCKET = "/var/run/docker.sock"
 BUSYBOX = Path("/bin/busybox")
 PATIENCE, LAST_CHANCE = 60.0, 5.0
 # What CI insists on where everything can be had, and where not.
-ALL, LEAST = "kubectl,helm,docker,root,caddy,registry", "kubectl,helm"
+ALL, LEAST = "kubectl,helm,docker,root,caddy,registry,chromium", "kubectl,helm"
 _OPTIONAL = ("docker-registry",)
 
 
@@ -219,6 +220,15 @@ def prepare(stack: ExitStack, *, engine: bool = False) -> None:
         stack.enter_context(Engine())
 
 
+def browser() -> None:
+    """Debian's Chromium, in which the tests look at reports; raises :class:`MachineError`."""
+    if _which("chromium") is None:
+        if why := cannot_install():
+            raise MachineError(f"there is no chromium, and {why}")
+        print("   installing Debian's package chromium", flush=True)
+        install(["chromium"])
+
+
 def _stop(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)
 
@@ -237,6 +247,10 @@ def main(command: list[str]) -> int:
             except MachineError as e:
                 # What is required and missing fails its tests, each with a sentence.
                 print(f"pods cannot run here: {e}", flush=True)
+            try:
+                browser()
+            except MachineError as e:
+                print(f"reports cannot be looked at here: {e}", flush=True)
         os.environ.setdefault("COVE_REQUIRE", required)
         print(f"required: {os.environ['COVE_REQUIRE']}", flush=True)
         running = subprocess.Popen(command)

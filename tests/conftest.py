@@ -35,6 +35,9 @@ def _present(capability: str) -> bool:
         return (BIN / "caddy").exists()
     if capability == "registry":
         return shutil.which("docker-registry") is not None
+    if capability == "chromium":
+        driver = importlib.util.find_spec("playwright")
+        return driver is not None and shutil.which("chromium") is not None
     raise ValueError(f"unknown capability {capability!r}")
 
 

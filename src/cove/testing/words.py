@@ -37,8 +37,13 @@ def call_title(call: Call) -> str:
     if call.kind == "http":
         return f"{call.method} {call.path}"
     words = f"{(call.verb or call.method).upper()} {call.resource}"
-    if call.name:
-        words += f"/{call.name}"
+    name = call.name
+    if not name and call.verb == "create" and isinstance(call.response, dict):
+        # What is created may get its name from the server.
+        metadata = call.response.get("metadata")
+        name = metadata.get("name", "") if isinstance(metadata, dict) else ""
+    if name:
+        words += f"/{name}"
     if call.subresource:
         words += f"/{call.subresource}"
     return f"{words} in {call.namespace}" if call.namespace else words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import textwrap
+import unittest
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,35 @@ def test_what_is_no_assertion_is_not_recorded() -> None:
     assert chosen == 2
 
     assert told(timeline) == []
+
+
+def test_unittest_s_methods_are_assertions_too() -> None:
+    timeline, pod = answered()
+    case = unittest.TestCase()
+
+    case.assertEqual(pod.status.phase, "Pending")  # noqa: PT009
+    case.assertNotEqual(pod.status.phase, "Running")  # noqa: PT009
+    case.assertIn("app", pod.metadata.labels)  # noqa: PT009
+    case.assertNotIn(pod.status.phase, ("Running", "Failed"))  # noqa: PT009
+    case.assertFalse(pod.spec.host_network)  # noqa: PT009
+    case.assertLess(pod.spec.containers[0].ports[0].container_port, 81)  # noqa: PT009
+    with pytest.raises(AssertionError):
+        case.assertTrue(pod.spec.host_network)  # noqa: PT009
+    with pytest.raises(AssertionError):
+        case.assertEqual(pod.status.phase, "Running")  # noqa: PT009
+
+    assert [(t[0], t[1], t[3]) for t in told(timeline)] == [
+        ("status.phase", "==", True),
+        ("status.phase", "!=", True),
+        ("metadata.labels", "contains", True),
+        ("status.phase", "not in", True),
+        ("spec.hostNetwork", "is", True),
+        ("spec.containers[0].ports[0].containerPort", "<", True),
+        ("spec.hostNetwork", "is", False),
+        ("status.phase", "==", False),
+    ]
+    assert all("test_plain_asserts.py:" in made.where for made in timeline.assertions)
+    assert timeline.assertions[0].source.startswith("case.assertEqual(pod.status.phase")
 
 
 def test_without_a_link_nothing_is_recorded() -> None:

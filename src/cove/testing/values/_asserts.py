@@ -49,7 +49,7 @@ _ORDER = {
 }
 _FLIPPED = {
     "==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">",
-    "in": "not in", "not in": "in", "contains": "lacks", "true": "false",
+    "in": "not in", "not in": "in", "contains": "lacks", "lacks": "contains", "true": "false",
 }  # fmt: skip
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
@@ -143,15 +143,15 @@ def compared(
         return
     site = site_of(frame)
     if site.role == "compare":
-        _compared(site, link, value, operator, other, result)
+        _compared(frame, site, link, value, operator, other, result)
     elif site.role == "contains" and operator == "==":
         _sought(frame, site, link, value, result)
     elif site.role == "contains" and operator == "contains":
         negated = "not in" in site.operators
         shown = "lacks" if negated else "contains"
-        _record(site, link, shown, brief(other), brief(value), result != negated, site.sense)
+        _record(frame, site, link, shown, brief(other), brief(value), result != negated, site.sense)
     elif site.role == "call" and operator in ("startswith", "endswith"):
-        _record(site, link, operator, brief(other), brief(value), result, site.sense)
+        _record(frame, site, link, operator, brief(other), brief(value), result, site.sense)
 
 
 def measured(frame: FrameType, link: Link, value: Any, length: int) -> None:
@@ -172,10 +172,11 @@ def measured(frame: FrameType, link: Link, value: Any, length: int) -> None:
     except (KeyError, ValueError, TypeError):
         return
     actual = f"{length}: {brief(value)}"
-    _record(site, link, f"len {operator}", brief(other), actual, result, site.sense)
+    _record(frame, site, link, f"len {operator}", brief(other), actual, result, site.sense)
 
 
 def _compared(
+    frame: FrameType,
     site: Site,
     link: Link,
     value: Any,
@@ -185,7 +186,7 @@ def _compared(
 ) -> None:
     said = operator in site.operators or _MIRRORED.get(operator) in site.operators
     sense = site.sense if said else "inner"
-    _record(site, link, operator, brief(other), brief(value), result, sense)
+    _record(frame, site, link, operator, brief(other), brief(value), result, sense)
 
 
 def _sought(frame: FrameType, site: Site, link: Link, value: Any, result: bool) -> None:
@@ -200,11 +201,14 @@ def _sought(frame: FrameType, site: Site, link: Link, value: Any, result: bool) 
                 link.timeline.add(before)
         return
     shown = "not in" if negated else "in"
-    made = _record(site, link, shown, site.container, brief(value), result != negated, site.sense)
+    made = _record(
+        frame, site, link, shown, site.container, brief(value), result != negated, site.sense
+    )
     state.at, state.value, state.assertion = at, value, made
 
 
 def _record(
+    frame: FrameType,
     site: Site,
     link: Link,
     operator: str,
@@ -217,7 +221,8 @@ def _record(
     passed, aside = result, sense == "inner" or (sense == "open" and not result)
     if sense == "no":
         operator, passed = _FLIPPED.get(operator, f"not {operator}"), not result
-    made = _assertion(link, operator, expected, actual, passed, site.where, site.source, "assert")
+    where, source = where_of(_caller(frame)) if site.helper else (site.where, site.source)
+    made = _assertion(link, operator, expected, actual, passed, where, source, "assert")
     if not aside:
         link.timeline.add(made)
         return made
@@ -230,6 +235,14 @@ def _record(
     return made
 
 
+def _caller(frame: FrameType) -> FrameType:
+    """Who called what is written in this frame's file."""
+    file, found = frame.f_code.co_filename, frame
+    while found.f_back is not None and found.f_code.co_filename == file:
+        found = found.f_back
+    return found
+
+
 def tested(frame: FrameType, link: Link, value: Any, result: bool) -> None:
     """Record that a value was taken as true or false, if an assertion asked."""
     site = site_of(frame)
@@ -239,7 +252,7 @@ def tested(frame: FrameType, link: Link, value: Any, result: bool) -> None:
     at = (id(frame), site.statement[1] if site.statement else 0)
     if state.at != at or state.value is not value:
         wanted = "false" if site.sense == "no" else "true"
-        made = _record(site, link, "is", wanted, brief(value), result, site.sense)
+        made = _record(frame, site, link, "is", wanted, brief(value), result, site.sense)
         made.operator = "is"
         state.at, state.value, state.assertion = at, value, made
 

@@ -47,7 +47,8 @@ class Site:
     """One instruction.  ``role`` is what it does with a value: "" is nothing of interest.
 
     ``container`` is, for ``in``, the source of what it is looked for in; ``length``, where it is
-    ``len(x)`` that is compared, the operator and the other side.
+    ``len(x)`` that is compared, the operator and the other side.  ``helper``: it is in unittest,
+    and the assertion is where that was called.
     """
 
     code: CodeType
@@ -58,6 +59,7 @@ class Site:
     operators: frozenset[str] = frozenset()
     container: str = ""
     length: tuple[str, ast.expr] | None = None
+    helper: bool = False
     statement: Statement | None = None
 
 
@@ -89,7 +91,7 @@ def is_operand(frame: FrameType) -> bool:
 class _Statement:
     first: int
     last: int
-    node: ast.Assert
+    test: ast.expr
     # By place: the comparison or the tested expression there, and how it is to come out.
     parts: dict[Place, tuple[ast.expr, Sense]] = field(default_factory=dict)
     indexed: bool = False
@@ -98,6 +100,7 @@ class _Statement:
 @dataclass(slots=True)
 class _File:
     statements: list[_Statement]
+    helper: bool
     identities: set[Place]
     lines: list[str]
 
@@ -110,11 +113,12 @@ class _File:
 def _file(frame: FrameType) -> _File | None:
     name = frame.f_code.co_filename
     if name not in _files:
-        _files[name] = _parse(linecache.getlines(name, frame.f_globals))
+        lines = linecache.getlines(name, frame.f_globals)
+        _files[name] = _parse(lines, helper=frame.f_globals.get("__name__") == "unittest.case")
     return _files[name]
 
 
-def _parse(lines: list[str]) -> _File | None:
+def _parse(lines: list[str], *, helper: bool) -> _File | None:
     if not lines:
         return None
     try:
@@ -124,13 +128,18 @@ def _parse(lines: list[str]) -> _File | None:
     statements, identities = [], set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Assert):
-            statements.append(_Statement(node.lineno, node.end_lineno or node.lineno, node))
+            statements.append(_Statement(node.lineno, node.end_lineno or node.lineno, node.test))
+        elif isinstance(node, ast.If) and helper:
+            # unittest's methods are made of `if …: fail`.
+            wanted = ast.UnaryOp(ast.Not(), node.test)
+            end = node.test.end_lineno or node.lineno
+            statements.append(_Statement(node.lineno, end, ast.copy_location(wanted, node.test)))
         elif isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             for i, operator in enumerate(node.ops):
                 if isinstance(operator, (ast.Is, ast.IsNot)):
                     identities |= {_place(_inside(side)) for side in sides[i : i + 2]}
-    return _File(statements, identities, lines)
+    return _File(statements, helper, identities, lines)
 
 
 def _inside(node: ast.expr) -> ast.expr:
@@ -201,7 +210,9 @@ def _site(frame: FrameType) -> Site:
     where = f"{short(code.co_filename)}:{line}"
     at = (code.co_filename, statement.first, statement.last)
     length = _length(node) if role == "call" else None
-    return Site(code, role, sense, where, source, frozenset(operators), container, length, at)
+    return Site(
+        code, role, sense, where, source, frozenset(operators), container, length, file.helper, at
+    )
 
 
 def _length(node: ast.expr | None) -> tuple[str, ast.expr] | None:
@@ -221,10 +232,10 @@ def statement_at(frame: FrameType, line: int) -> Statement | None:
 def _part(statement: _Statement, place: Place | None, role: str) -> tuple[ast.expr | None, Sense]:
     if not statement.indexed:
         statement.indexed = True
-        _index(statement.node.test, "yes", statement.parts)
+        _index(statement.test, "yes", statement.parts)
     if place is None:
         # Without columns: right if there is nothing but this in the assertion.
-        test = statement.node.test
+        test = statement.test
         only = len([s for _, s in statement.parts.values() if s != "inner"]) == 1
         return (test, "yes") if only and isinstance(test, ast.Compare) else (None, "inner")
     found = statement.parts.get(place)
