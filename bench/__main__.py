@@ -26,6 +26,7 @@ from bench.forward import forward
 from bench.load import Result, Target, run
 from bench.operators import operators
 from bench.pods import engine_of_this_machine, pods
+from bench.recording import recording
 from bench.watchers import fan_out
 
 BIN = Path(sysconfig.get_path("scripts"))
@@ -351,6 +352,9 @@ async def main(arguments: argparse.Namespace) -> None:
     if arguments.only_application:
         application()
         return
+    if arguments.only_testing:
+        await recording()
+        return
     floor = await floor_rate(arguments.requests * 3)
     print("\ncove, embedded, in memory, no nodes")
     kubeconfig, pid = started("bench", "--in-memory", "--nodes", "0")
@@ -381,6 +385,7 @@ async def main(arguments: argparse.Namespace) -> None:
     await fork_time()
     print("\nan application on the embedded engine: examples/full, pods simulated")
     application()
+    await recording()
     await beside_kopf()
     await containers()
     await forwarding()
@@ -396,6 +401,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only-forward", action="store_true", help="only endpoints")
     parser.add_argument("--only-operators", action="store_true", help="only operators")
     parser.add_argument("--only-application", action="store_true", help="only an application")
+    parser.add_argument("--only-testing", action="store_true", help="only the face for tests")
     parser.add_argument("--requests", type=int, default=3000, help="per operation")
     return parser.parse_args()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from cove.testing.recording import bodies
@@ -24,6 +25,21 @@ Doc = dict[str, Any]
 _ASKED = ("kind", "verb", "group", "version", "resource", "subresource", "namespace", "name")
 # Refusals that tell of names alone; others may repeat what was sent.
 _HARMLESS = frozenset((401, 403, 404, 405, 406, 409, 410, 415, 429, 503))
+# What the fields are before anything is known.
+_BEGINNINGS: dict[str, Any] = {
+    "_before": None,
+    "_body": b"",
+    "_media": "",
+    "_sent": b"",
+    "_sent_media": "",
+    "_sent_size": 0,
+    "_watched": None,
+    "parent": 0,
+    "size": 0,
+    "sort": "call",
+    "status": 0,
+    "took": None,
+}
 _FIELDS = tuple(field.name for field in fields(Call))
 
 
@@ -44,38 +60,37 @@ class Recorded(Call):
         "_sent_size",
         "_watched",
     )
+    _asked: str
+    _before: Callable[[], Doc | None] | None
+    _body: bytes
+    _media: str
+    _sent: bytes
+    _sent_media: str
+    _sent_size: int
+    _watched: Watched | None
 
     def __init__(
         self,
-        id: int,
-        at: float,
+        timeline: Timeline,
         method: str,
         path: str,
         query: str,
         agent: str,
         sent: bytes,
         sent_media: str,
-        parent: int = 0,
     ) -> None:
-        self.id = id
-        self.at = at
+        # As little as can be: what is not set here has a beginning in _BEGINNINGS.
+        self.id = timeline.next_id()
+        self.at = timeline.now()
         self.method = method
         self.path = path
         # Redacted when it is read; see below.
         self._asked = query
-        self._sent = sent if len(sent) <= bodies.KEPT else bodies.head_of(sent)
-        self._sent_size = len(sent)
-        self._sent_media = sent_media
         self.agent = agent
-        self.parent = parent
-        self.status = 0
-        self.took = None
-        self.size = 0
-        self._body = b""
-        self._media = ""
-        self._before: Callable[[], Doc | None] | None = None
-        self._watched: Watched | None = None
-        self.sort = "call"
+        if sent:
+            self._sent = sent if len(sent) <= bodies.KEPT else bodies.head_of(sent)
+            self._sent_size = len(sent)
+            self._sent_media = sent_media
 
     # -- while it is made
 
@@ -124,6 +139,8 @@ class Recorded(Call):
 
     def __getattr__(self, name: str) -> Any:
         """A field that nobody has read yet."""
+        if name in _BEGINNINGS:
+            return _BEGINNINGS[name]
         if name in _ASKED:
             found = asked(self.method, self.path, self._asked)
             for key, value in zip(_ASKED, found, strict=True):
@@ -225,24 +242,16 @@ def begin(
     sent_media: str,
 ) -> Recorded:
     """A call of now, on the timeline and in the slot of who makes it."""
-    within = current_slot()
-    call = Recorded(
-        timeline.next_id(),
-        timeline.now(),
-        method,
-        path,
-        query,
-        agent,
-        sent,
-        sent_media,
-        0 if within is None else within.parent,
-    )
+    call = Recorded(timeline, method, path, query, agent, sent, sent_media)
     timeline.add(call)
+    within = current_slot()
     if within is not None:
+        call.parent = within.parent
         within.add(call)
     return call
 
 
+@lru_cache(maxsize=256)
 def agent_of(user_agent: str) -> str:
     """The first word of a User-Agent: ``kubectl``, ``Helm``, ``python`` for its official client."""
     product, _, rest = user_agent.strip().partition("/")

@@ -48,7 +48,7 @@ def is_discovery(path: str) -> bool:
     """Whether a path tells what there is: /api, /api/V, /apis, /apis/G, /apis/G/V."""
     if path.startswith(("/forks/", "/revisions/")):
         path = bare_path(path)
-    if not path.startswith("/api"):
+    if path.count("/") > 4 or not path.startswith("/api"):
         return False
     parts = path.rstrip("/").split("/")[1:]
     if not all(parts):

@@ -28,6 +28,7 @@ __all__ = ["ServerTap"]
 Doc = dict[str, Any]
 # Controllers, scheduler and nodes of a cluster in this process: see cove.engines._running.
 _SYSTEM = "system:apiserver"
+_HARMLESS = ("GET", "HEAD", "POST")
 _WRITING = ("update", "patch", "delete")
 
 
@@ -48,6 +49,8 @@ class ServerTap:
         self._token = secrets.token_hex(8)
         self._ids = itertools.count(1)
         self._claimed: dict[str, Recorded] = {}
+        # Whether any was: requests are looked at for it from then on.
+        self._claims = False
 
     def __enter__(self) -> Self:
         self._api.observers = (*self._api.observers, self)
@@ -65,6 +68,7 @@ class ServerTap:
 
     def claim(self, call: Recorded) -> str:
         """What the header of a request says that is on a timeline already."""
+        self._claims = True
         mark = f"{self._token}-{next(self._ids)}"
         self._claimed[mark] = call
         return mark
@@ -80,7 +84,7 @@ class ServerTap:
         if request.user.name == _SYSTEM and not self._system:
             return None
         headers = request.headers
-        mark = headers.get(CALL_HEADER)
+        mark = headers.get(CALL_HEADER) if self._claims else None
         if mark is not None and mark.startswith(self._token):
             mine = self._claimed.get(mark)
             if mine is not None:
@@ -98,7 +102,7 @@ class ServerTap:
             request.query_string,
             agent_of(headers.get("User-Agent") or ""),
             request.body,
-            headers.get("Content-Type") or "",
+            (headers.get("Content-Type") or "") if request.body else "",
         )
         _remember(api, request, call)
         return _Noted(call, timeline)
@@ -106,6 +110,8 @@ class ServerTap:
 
 def _remember(api: Api, request: Request, call: Recorded) -> None:
     """Have a write know what the object was: its bytes, decoded when somebody looks."""
+    if request.method in _HARMLESS:
+        return
     info = parse_info(request.method, request.path)
     if not info.is_resource or not info.name or info.verb not in _WRITING:
         return
@@ -149,6 +155,8 @@ class _Noted:
     def ended(self, error: BaseException | None) -> None:
         """Note its end; a stream that has begun ends when who reads it goes away."""
         call = self._call
+        if error is None and call.took is not None:
+            return
         if error is None or (call.status and type(error).__name__ == "CancelledError"):
             call.ended(self._took())
         else:

@@ -85,7 +85,7 @@ class RecordingTransport:
         timeline = self._source()
         if timeline is None or is_discovery(path):
             return await self._inner.request(method, path, query=query, headers=headers, body=body)
-        media = headers.get("Content-Type", "") if headers else ""
+        media = headers.get("Content-Type", "") if body and headers else ""
         call = begin(timeline, method, path, query, self._agent, body, media)
         tap, mark = self._tap, ""
         if tap is not None:
