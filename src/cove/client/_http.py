@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket as socket_module
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from multidict import CIMultiDict, MultiMapping
 
 from cove.client._transport import Answer, Stream
 from cove.client.errors import KubeconfigError, UnreachableError
@@ -78,8 +79,10 @@ class HttpTransport:
             self._streams = self._new(0)
         return self._streams
 
-    async def _headers(self, headers: Mapping[str, str] | None) -> dict[str, str]:
-        out = dict(headers or {})
+    async def _headers(self, headers: Mapping[str, str] | None) -> MutableMapping[str, str]:
+        # A header may be there more than once: Impersonate-Group.
+        repeated = isinstance(headers, MultiMapping)
+        out: MutableMapping[str, str] = CIMultiDict(headers) if repeated else dict(headers or {})
         authorization = await self.connection.authorization()
         if authorization:
             out.setdefault("Authorization", authorization)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cove.testing.recording import Asked, asked, is_discovery
@@ -126,6 +126,7 @@ SUBRESOURCE = st.sampled_from(["", "status", "scale", "log", "exec"])
 GROUP = st.sampled_from(["", "apps", "a.example.dev"])
 
 
+@settings(deadline=None)
 @given(GROUP, RESOURCE, st.one_of(st.just(""), NAMESPACE), st.one_of(st.just(""), NAME), SUBRESOURCE,
        st.sampled_from(["", "/forks/abc", "/revisions/4", "/forks/abc/revisions/4"]))  # fmt: skip
 def test_what_goes_into_a_path_comes_out_of_it(
@@ -153,6 +154,7 @@ def test_what_goes_into_a_path_comes_out_of_it(
     assert bare_path(prefix + path) == path
 
 
+@settings(deadline=None)
 @given(st.text("/api svn123%watch=.?&", max_size=40), st.text("/apiswatch=1&", max_size=20))
 def test_no_path_is_too_strange(path: str, query: str) -> None:
     found = asked("GET", path, query)

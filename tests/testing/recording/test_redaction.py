@@ -148,7 +148,21 @@ def test_texts_and_queries() -> None:
     assert redact_query("watch=1&access_token=abc&x") == "watch=1&access_token=redacted&x"
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda each: st.lists(each) | st.dictionaries(st.sampled_from(["kind", "data", "items", "metadata", "annotations", "op", "path", "value", "name", "token"]) | st.text(), each)), st.booleans())  # fmt: skip
+TEXTS = st.text("a:{}\n\"'|>ü ", max_size=8)
+KEYS = ["kind", "data", "items", "metadata", "annotations", "op", "path", "value", "name", "token"]
+LEAVES = st.sampled_from([None, True, 3, "Secret", "/data/a", '{"a":"b"}']) | TEXTS
+DOCUMENTS = st.recursive(
+    LEAVES,
+    lambda each: (
+        st.lists(each, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS) | TEXTS, each, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(DOCUMENTS, st.booleans())
 def test_nothing_is_too_strange(doc: Any, secret: bool) -> None:
     once = redact(doc, secret=secret)
     json.dumps(once)

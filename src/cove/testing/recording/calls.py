@@ -14,7 +14,7 @@ from typing import Any
 
 from cove.testing.recording import bodies
 from cove.testing.recording.paths import asked
-from cove.testing.recording.redact import redact, redact_query, redact_text, scrub, secrets_in
+from cove.testing.recording.redact import HARMLESS, harmless, redact, redact_query, redact_text
 from cove.testing.recording.slots import current_slot
 from cove.testing.recording.watched import Watched
 from cove.testing.timeline import Call, Timeline
@@ -23,8 +23,6 @@ __all__ = ["Recorded", "agent_of", "begin"]
 
 Doc = dict[str, Any]
 _ASKED = ("kind", "verb", "group", "version", "resource", "subresource", "namespace", "name")
-# Refusals that tell of names alone; others may repeat what was sent.
-_HARMLESS = frozenset((401, 403, 404, 405, 406, 409, 410, 415, 429, 503))
 # What the fields are before anything is known.
 _BEGINNINGS: dict[str, Any] = {
     "_before": None,
@@ -207,22 +205,9 @@ class Recorded(Call):
         return getattr(self, name)
 
     def _harmless(self, status: Doc) -> Doc:
-        """A Status about Secrets without what it repeats of them."""
-        if not self._secret or self.status in _HARMLESS:
+        if not self._secret or self.status in HARMLESS:
             return status
-        known = secrets_in(bodies.read(self._sent, self._sent_media))
-        out = dict(status)
-        if isinstance(out.get("message"), str):
-            out["message"] = scrub(out["message"], known)
-        details = out.get("details")
-        if isinstance(details, Mapping) and isinstance(details.get("causes"), list):
-            causes = [
-                {k: scrub(v, known) if isinstance(v, str) else v for k, v in cause.items()}
-                for cause in details["causes"]
-                if isinstance(cause, Mapping)
-            ]
-            out["details"] = {**details, "causes": causes}
-        return out
+        return harmless(status, bodies.read(self._sent, self._sent_media))
 
     def plain(self) -> Call:
         """All of it looked at, without what it was read from."""

@@ -23,7 +23,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["redact", "redact_query", "redact_text", "scrub", "secrets_in"]
+__all__ = ["HARMLESS", "harmless", "redact", "redact_query", "redact_text"]
+
+# Codes of refusals that tell of names alone; others may repeat what was sent.
+HARMLESS = frozenset((401, 403, 404, 405, 406, 409, 410, 415, 429, 503))
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _CREDENTIALS = (
@@ -202,7 +205,7 @@ def redact_query(query: str) -> str:
     return "&".join(parts)
 
 
-def secrets_in(doc: Any) -> set[str]:
+def _secrets_in(doc: Any) -> set[str]:
     """The values that a request about Secrets holds, in every way they may be told again."""
     found: set[str] = set()
     for value in _values(doc):
@@ -235,8 +238,7 @@ def _values(doc: Any, inside: bool = False) -> Iterator[str]:
         yield str(doc)
 
 
-def scrub(text: str, secrets: Iterable[str]) -> str:
-    """What a server says about a request, without what it repeats of it."""
+def _scrub(text: str, secrets: Iterable[str]) -> str:
     brace = text.find("{")
     if brace >= 0:
         # It repeats the body, or a part of it, in words of its own.
@@ -245,3 +247,23 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
         if secret in text:
             text = text.replace(secret, _covered(secret))
     return text
+
+
+def harmless(status: Mapping[str, Any], sent: Any) -> dict[str, Any]:
+    """The Status that a request about Secrets was refused with, without what it repeats of them.
+
+    ``sent`` is the request's document.  Not needed for refusals of :data:`HARMLESS` codes.
+    """
+    known = _secrets_in(sent)
+    out = dict(status)
+    if isinstance(out.get("message"), str):
+        out["message"] = _scrub(out["message"], known)
+    details = out.get("details")
+    if isinstance(details, Mapping) and isinstance(details.get("causes"), list):
+        causes = [
+            {k: _scrub(v, known) if isinstance(v, str) else v for k, v in cause.items()}
+            for cause in details["causes"]
+            if isinstance(cause, Mapping)
+        ]
+        out["details"] = {**details, "causes": causes}
+    return out
