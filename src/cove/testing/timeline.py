@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 __all__ = ["Assertion", "Call", "Event", "Link", "Note", "Seen", "Timeline"]
@@ -204,7 +204,7 @@ class Timeline:
         return [event for event in self.events if isinstance(event, Note)]
 
     def to_json(self) -> Doc:
-        """As plain data."""
+        """As plain data, which shares the documents of the events."""
         return {
             "name": self.name,
             "started": self.started,
@@ -212,7 +212,7 @@ class Timeline:
             "failure": self.failure,
             "took": self.took,
             "kept": self.kept,
-            "events": [asdict(event) for event in self.events],
+            "events": [_fields(event) for event in self.events],
         }
 
     @classmethod
@@ -225,6 +225,11 @@ class Timeline:
             made.add(event)
         made._ids = itertools.count(max(made._events, default=0) + 1)
         return made
+
+
+def _fields(event: Event) -> Doc:
+    # Not asdict, which copies every document to its bottom.
+    return {name: getattr(event, name) for name in event.__dataclass_fields__}
 
 
 def _events(docs: Iterable[Mapping[str, Any]]) -> Iterable[Event]:

@@ -89,11 +89,18 @@ def _clock(seconds: float) -> str:
 
 def _embedded(value: Any) -> str:
     """JSON that ends no element and begins no comment, wherever it stands in a page."""
+    return _escaped(_json(value))
+
+
+def _json(value: Any) -> str:
     try:
-        text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=_plain).decode()
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=_plain).decode()
     except (TypeError, ValueError):
         # Lone surrogates, integers beyond 64 bits.
-        text = json.dumps(value, default=_plain)
+        return json.dumps(value, default=_plain)
+
+
+def _escaped(text: str) -> str:
     for character, escape in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
         text = text.replace(character, escape)
     return text
@@ -101,9 +108,11 @@ def _embedded(value: Any) -> str:
 
 def _data(number: int, timeline: Timeline) -> str:
     """A timeline beside the page: readable if it is short, packed if not."""
-    text = _embedded(timeline.to_json())
+    text = _json(timeline.to_json())
     kind = "application/json"
-    if len(text) > _LONG:
+    if len(text) <= _LONG:
+        text = _escaped(text)
+    else:
         # The same objects come again and again: a tenth is left.
         text = base64.b64encode(gzip.compress(text.encode(), 3, mtime=0)).decode()
         kind = "application/gzip"

@@ -317,7 +317,10 @@ def _known_as_failed(link: Link, operator: str, value: Any, other: Any) -> None:
             if file == short(statement[0]) and statement[1] <= int(line) <= statement[2]:
                 return
     where, source = where_of(frame) if frame is not None else ("", "")
-    add(link, operator, brief(other), brief(value), False, where, source, "assert")
+    actual = brief(value)
+    if operator in ("is", "is not"):
+        actual += ", recorded (`is` needs .unwrap())"
+    add(link, operator, brief(other), actual, False, where, source, "assert")
 
 
 def _asserting() -> FrameType | None:

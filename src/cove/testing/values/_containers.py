@@ -23,6 +23,9 @@ from cove.testing.words import dotted
 
 __all__ = ["RecordedDict", "RecordedList", "link_of", "unwrap", "wrap"]
 
+# pytest shows the line of the test, not those of this module.
+__tracebackhide__ = True
+
 # Who iterates over a document in order to write it down, and knows bool and None by identity.
 _ENCODERS = frozenset({"json.encoder", "simplejson.encoder", "yaml.representer"})
 _SCALARS = (

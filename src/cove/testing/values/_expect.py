@@ -19,6 +19,9 @@ from cove.testing.words import dotted, origin
 
 __all__ = ["Expectation", "expect"]
 
+# pytest shows the line of the test, not those of this module.
+__tracebackhide__ = True
+
 
 def expect(value: Any) -> Expectation:
     """What a value is expected to be: ``expect(pod.status.phase) == "Running"``.

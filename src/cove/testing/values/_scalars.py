@@ -26,6 +26,9 @@ __all__ = [
     "plain_scalar",
 ]
 
+# pytest shows the line of the test, not those of this module.
+__tracebackhide__ = True
+
 
 _RIGHT = {
     "__radd__", "__rsub__", "__rmul__", "__rtruediv__", "__rfloordiv__", "__rmod__",
