@@ -94,20 +94,34 @@ async def test_kubectl_is_recorded(api: EmbeddedCluster, file: Path, tmp_path: P
 
 
 @pytest.mark.requires("kubectl")
-async def test_the_commands_end_is_ours(api: EmbeddedCluster, file: Path, tmp_path: Path) -> None:
-    done = await record(
-        api, "-o", str(file), "--", KUBECTL, "get", "configmap", "nobody", home=tmp_path
-    )
-    again = await record(api, "-o", str(file), "--", "true", home=tmp_path)
-    killed = await record(
-        api, "--force", "-o", str(file), "--", "sh", "-c", "kill -9 $$", home=tmp_path
-    )
-    missing = await record(api, "--force", "-o", str(file), "--", "/no/such", home=tmp_path)
+async def test_the_commands_end_is_ours(
+    api: EmbeddedCluster, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COVE_HOME", str(tmp_path))
+    said: list[str] = []
 
-    assert (done.code, "NotFound" in done.err) == (1, True)
-    assert (again.code, killed.code, missing.code) == (1, 137, 1)
-    assert again.err == f"error: {file} is there already: --force writes over it\n"
-    assert "error: /no/such cannot be run: No such file or directory" in missing.err
+    async def run(*command: str, force: bool = True) -> int:
+        plan = Plan(file, command, kubeconfig=api.kubeconfig_path, force=force)
+        return await session(plan, said.append)
+
+    assert await run(KUBECTL, "get", "configmap", "nobody", force=False) == 1
+    assert [e.status for e in entries(file) if e.asked.name == "nobody"] == [404]
+    with pytest.raises(RecordingError, match="is there already: --force writes over it"):
+        await run("true", force=False)
+    assert await run("sh", "-c", "kill -9 $$") == 137
+    with pytest.raises(RecordingError, match="/no/such cannot be run: No such file"):
+        await run("/no/such")
+    assert said[-1] == f"0 requests are in {file}"
+
+
+async def test_what_goes_wrong_is_told_by_the_command(file: Path, tmp_path: Path) -> None:
+    config = str(tmp_path / "nothing")
+    done = await execute(COVE, "record", "-o", str(file), "--", "true", KUBECONFIG=config)
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: ")
+    assert "there is no such file; set KUBECONFIG" in done.err
+    assert not file.exists()
 
 
 async def test_a_cluster_elsewhere_has_to_be_allowed(
