@@ -114,7 +114,8 @@ def _assertion(
     timeline, path = link.timeline, dotted(link.path)
     call = timeline.find(link.call)
     if of_secret(call if isinstance(call, Call) else None, path):
-        expected = actual = HIDDEN
+        # The line of the source may hold it as well.
+        expected, actual, source = HIDDEN, HIDDEN, ""
     return Assertion(
         timeline.next_id(),
         timeline.now(),

@@ -352,6 +352,7 @@
         change && folded(change.title, () => change.pre, true),
         call.request !== null && folded("request", () => document_(call.request), write && !change && !call.before),
         call.response !== null && folded("response", () => document_(call.response), !change && !write && !assertions.length),
+        call.response === null && call.size > 0 && el("div", { class: "quiet" }, `The answer of ${call.size.toLocaleString("en")} bytes was not kept.`),
         call.before && !change && folded("before", () => document_(call.before), call.verb === "delete"));
     }
 
