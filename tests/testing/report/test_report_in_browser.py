@@ -272,10 +272,18 @@ def test_it_fits_every_width_in_both_colours(
 def test_on_paper_what_failed_is_open(show: Open) -> None:
     page = show([passing(), failing()])
 
+    page.emulate_media(color_scheme="dark")
     page.pdf()
 
     assert page.locator("#t1").get_attribute("open") is not None
     assert page.locator("#t0").get_attribute("open") is None
+    # Paper is white, whatever the screen is.
+    page.emulate_media(media="print", color_scheme="dark")
+    ink = page.evaluate("getComputedStyle(document.querySelector('.failure')).color")
+    sunk = page.evaluate("getComputedStyle(document.querySelector('.failure')).backgroundColor")
+    assert sum(int(part) for part in ink[4:-1].split(",")) < 200
+    assert sum(int(part) for part in sunk[4:-1].split(",")) > 600
+    assert visible(page, "#tools") == []
 
 
 def test_a_long_timeline_is_unpacked_when_it_is_opened(show: Open) -> None:
