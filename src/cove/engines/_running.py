@@ -187,7 +187,7 @@ class Running:
 
         Takes no time and, until something changes, no memory.
         """
-        return Snapshot(self.api.store.state, self.clock.now())
+        return Snapshot(self.api.store.state, self.clock.now(), self.clock.ahead)
 
     async def restore(self, snapshot: Snapshot) -> None:
         """Make the objects of a snapshot, of this cluster or another, the cluster's own.

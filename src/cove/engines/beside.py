@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     from cove.node.ingress import IngressProxy
     from cove.node.registry import Registry
 
-__all__ = ["DOMAIN", "Beside"]
+__all__ = ["DOMAIN", "Beside", "registry_alias"]
 
 # Names below it are this machine's, without anybody's doing: RFC 6761.
 DOMAIN = "cove.localhost"
+
+
+def registry_alias(cluster: str) -> str:
+    """The name that means a cluster's registry in its pods and to its nodes: ``shop.internal``."""
+    return f"{cluster}.internal"
 
 
 class Beside:
@@ -39,7 +44,7 @@ class Beside:
         """The registry, on the port it had before if that is free."""
         if not self._cluster.settings.registry:
             return
-        from cove.node.registry import NoRegistryError, Registry, RegistryError
+        from cove.node.registry import PORT, NoRegistryError, Registry, RegistryError
         from cove.node.registry.hosting import announce
 
         last = self._last_port("registry")
@@ -49,6 +54,7 @@ class Beside:
                 mirrors=dict(m.split("=", 1) for m in self._cluster.settings.mirrors),
                 port=port,
                 gateways=[self._gateway],
+                alias=registry_alias(self._cluster.name),
                 clock=self._cluster.clock,
             )
             try:
@@ -62,6 +68,8 @@ class Beside:
                     self._containers.missing.append(f"there is no image registry: {e}")
                     return
         self.addresses["registry"] = registry.address
+        if registry.alias:
+            self.addresses["registry_name"] = f"{registry.alias}:{PORT}"
         await announce(self._containers.client, registry.port)
 
     async def ingress(self, stack: AsyncExitStack, claims: Callable[[str], bool]) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cove.engines._work import together
-from cove.engines.beside import DOMAIN, Beside
+from cove.engines.beside import DOMAIN, Beside, registry_alias
 from cove.engines.home import ClusterFolder, clusters
 from cove.engines.subnets import release
 from cove.node.docker import EngineAddress, EngineError
@@ -97,6 +97,8 @@ class Containers:
         await self._stack.aclose()
 
     def _folder(self, stack: AsyncExitStack) -> Path:
+        if self._cluster.data is not None:
+            return self._cluster.data
         if self._cluster.folder is not None:
             return self._cluster.folder.path
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cove-")))
@@ -182,7 +184,7 @@ class Containers:
         if not isinstance(services, IPv4Network):
             self.missing.append(f"services have no addresses: the subnet {services} is IPv6")
             return None
-        domains = (DOMAIN, *cluster.settings.domains)
+        domains = (DOMAIN, *cluster.settings.domains, registry_alias(cluster.name))
         try:
             return await stack.enter_async_context(
                 ClusterNetwork(

@@ -21,6 +21,7 @@ from cove.engines._slumber import Slumber
 from cove.engines.credentials import HOST, SubnetError, authority_of, issue, subnet
 from cove.engines.home import HISTORY, HISTORY_MIB, ClusterFolder, Settings
 from cove.engines.kubeconfig import admin_kubeconfig
+from cove.engines.snapshots import Snapshot
 from cove.pki import Credentials, server_context
 from cove.server import Config, make_api
 from cove.server.aggregation import Availability, publish
@@ -130,8 +131,9 @@ class Fork(Running):
 class EmbeddedCluster(Running):
     """A cluster in this process: entered it serves, left everything of it is gone.
 
-    ``folder`` None keeps certificates and objects in memory; ``credentials`` None makes
-    them.  Raises CorruptStoreError, PortTakenError, UnknownPluginError,
+    ``folder`` None keeps certificates and objects in memory; ``credentials`` and ``authority``
+    None makes them.  In memory it starts with the objects of ``snapshot``, None: with none.
+    Raises CorruptStoreError, PortTakenError, UnknownPluginError,
     :class:`SubnetError`; nothing is left of it then.
     """
 
@@ -142,14 +144,20 @@ class EmbeddedCluster(Running):
         *,
         folder: ClusterFolder | None = None,
         credentials: Credentials | None = None,
+        authority: Authority | None = None,
+        snapshot: Snapshot | None = None,
+        data: Path | None = None,
         controllers: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(ahead=0.0 if snapshot is None else snapshot.ahead)
         self.name = name
         self.settings = settings or Settings(in_memory=True)
         self.folder = folder
+        # Where what runs beside pods keeps its data; None: in the folder, else in none that lasts.
+        self.data = data
         self._given = credentials
-        self._authority: Authority | None = None
+        self._authority = authority
+        self._snapshot = snapshot
         self._controllers = controllers
         # What runs the pods; None where they are simulated.
         self.containers: Containers | None = None
@@ -273,7 +281,8 @@ class EmbeddedCluster(Running):
 
     def _open(self) -> tuple[Store, TokenKeys]:
         if self.folder is None:
-            return self._store(), TokenKeys()
+            snapshot = self._snapshot
+            return self._store(None if snapshot is None else snapshot.state), TokenKeys()
         keys = TokenKeys(self.folder.path / "sa.key")
         if self.settings.in_memory:
             return self._store(), keys

@@ -41,6 +41,8 @@ class Snapshot:
 
     state: State
     taken: datetime
+    # How many seconds the cluster's clock was ahead of the machine's.
+    ahead: float = 0.0
 
     @property
     def revision(self) -> int:

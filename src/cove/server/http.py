@@ -86,6 +86,11 @@ class HttpServer:
         """``https://127.0.0.1:PORT``."""
         return f"http{'s' if self._tls else ''}://{self.host}:{self.port}"
 
+    @property
+    def serving(self) -> bool:
+        """Whether it listens."""
+        return self._server is not None and self._listener.is_serving()
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self

@@ -10,10 +10,11 @@ from cove.node.registry.distribution import NoRegistryError, RegistryError
 from cove.node.registry.hosting import hosting
 from cove.node.registry.images import Image, ImageNotFoundError
 from cove.node.registry.references import NAME, Reference, local_reference, parse
-from cove.node.registry.registry import Registry
+from cove.node.registry.registry import PORT, Registry
 
 __all__ = [
     "NAME",
+    "PORT",
     "Image",
     "ImageNotFoundError",
     "NoRegistryError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,7 +18,12 @@ from cove.node.registry.hosting import announce
 from cove.node.registry.images import Image
 from cove.node.registry.references import NAME, local_reference, parse
 
-__all__ = ["Registry"]
+__all__ = ["PORT", "Registry"]
+
+log = logging.getLogger("cove.node")
+
+# Where everybody expects a registry.
+PORT = 5000
 
 # Left by a deletion: at the next start there is something to free.
 _DELETED = "deleted"
@@ -27,7 +33,8 @@ class Registry:
     """``async with Registry(folder) as registry``: images live in ``folder``.
 
     ``port`` 0 takes a free one.  It listens on loopback and, for pods, on each of
-    ``gateways`` under the same port.  ``mirrors`` are URLs of other registries by the host
+    ``gateways`` under the same port, and under :data:`PORT`, which ``alias`` — a host's name
+    that pods resolve to a gateway — is completed by: ``shop.internal:5000``.  ``mirrors`` are URLs of other registries by the host
     that images name (``{"docker.io": "https://registry-1.docker.io"}``): one process each,
     started when its first image is asked for, keeps what was pulled through it.
 
@@ -42,10 +49,12 @@ class Registry:
         port: int = 0,
         gateways: Sequence[str] = (),
         mirrors: Mapping[str, str] | None = None,
+        alias: str = "",
         binary: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.folder = folder
+        self.alias = alias
         self.mirrors = dict(mirrors or {})
         self._wanted = port
         self._gateways = tuple(gateways)
@@ -84,6 +93,7 @@ class Registry:
                 await stack.enter_async_context(
                     self._one(self.folder, address=gateway, port=self.port)
                 )
+            await self._listen_for_alias(stack)
             self._session = await stack.enter_async_context(aiohttp.ClientSession())
             async with self._session.get(f"{self._main.url}/v2/") as answer:
                 if answer.status != 200:
@@ -94,6 +104,17 @@ class Registry:
     async def __aexit__(self, *exc: object) -> None:
         self._started.clear()
         await self._stack.aclose()
+
+    async def _listen_for_alias(self, stack: AsyncExitStack) -> None:
+        if not self.alias:
+            return
+        for gateway in self._gateways:
+            try:
+                await stack.enter_async_context(self._one(self.folder, address=gateway, port=PORT))
+            except (RegistryError, OSError) as e:
+                # Somebody listens on every address of the machine.
+                log.warning("pods cannot push to %s:%d: %s", self.alias, PORT, e)
+                self.alias = ""
 
     def _one(
         self, folder: Path, *, address: str = "127.0.0.1", port: int = 0, remote: str = ""
@@ -128,6 +149,8 @@ class Registry:
         and else the image as it is.
         """
         named = parse(image)
+        if self.alias and named.host == f"{self.alias}:{PORT}":
+            return f"{self.address}/{named.path}{named.suffix}"
         mirror = await self.mirror(named.host)
         if mirror:
             return f"{mirror}/{named.path}{named.suffix}"
