@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cove.engines.embedded import EmbeddedCluster, Fork, embedded
     from cove.host.app import App
     from cove.kube.status import CoveError, StatusError
+    from cove.testing.declarations import cluster
 
 __all__ = [
     "App",
@@ -28,6 +29,7 @@ __all__ = [
     "Fork",
     "StatusError",
     "__version__",
+    "cluster",
     "embedded",
 ]
 
@@ -38,6 +40,7 @@ _HOMES = {
     "EmbeddedCluster": "cove.engines.embedded",
     "Fork": "cove.engines.embedded",
     "StatusError": "cove.kube.status",
+    "cluster": "cove.testing.declarations",
     "embedded": "cove.engines.embedded",
 }
 
