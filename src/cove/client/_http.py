@@ -12,7 +12,6 @@ from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from multidict import CIMultiDict, MultiMapping
 
 from cove.client._transport import Answer, Stream
 from cove.client.errors import KubeconfigError, UnreachableError
@@ -80,9 +79,14 @@ class HttpTransport:
         return self._streams
 
     async def _headers(self, headers: Mapping[str, str] | None) -> MutableMapping[str, str]:
-        # A header may be there more than once: Impersonate-Group.
-        repeated = isinstance(headers, MultiMapping)
-        out: MutableMapping[str, str] = CIMultiDict(headers) if repeated else dict(headers or {})
+        out: MutableMapping[str, str]
+        if hasattr(headers, "getall"):
+            # A header may be there more than once: Impersonate-Group.
+            from multidict import CIMultiDict
+
+            out = CIMultiDict(headers or {})
+        else:
+            out = dict(headers or {})
         authorization = await self.connection.authorization()
         if authorization:
             out.setdefault("Authorization", authorization)

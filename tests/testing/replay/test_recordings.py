@@ -236,6 +236,23 @@ async def test_groups_to_impersonate_are_all_handed_on(
     assert {"one", "two"} <= set(user["groups"])
 
 
+async def test_what_is_too_long_is_passed_on_and_not_kept(
+    api: EmbeddedCluster, proxied: Client, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("proxy", "recording"):
+        monkeypatch.setattr(f"cove.testing.replay.{module}.BODY_LIMIT", 1000)
+    for i in range(5):
+        await api.client.create(MAPS, a_map(f"m{i}", x="x" * 200), "default")
+
+    found = await proxied.list(MAPS, "default")
+    await proxied.get(MAPS, "m1", "default")
+
+    long, short = entries(file)
+    assert len(found.items) == 5
+    assert (long.cut, long.answer, long.size > 1000) == (True, None, True)
+    assert (short.cut, short.answer["data"]) == (False, {"x": "x" * 200})
+
+
 async def test_a_watch_is_recorded_event_by_event(api: EmbeddedCluster, file: Path) -> None:
     await api.client.create(MAPS, a_map("a", x="1"), "default")
     async with through_a_proxy(api, file) as client:

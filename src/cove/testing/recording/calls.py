@@ -209,10 +209,6 @@ class Recorded(Call):
             return status
         return harmless(status, bodies.read(self._sent, self._sent_media))
 
-    def plain(self) -> Call:
-        """All of it looked at, without what it was read from."""
-        return Call(**{name: getattr(self, name) for name in _FIELDS})
-
     def __reduce__(self) -> tuple[Any, ...]:
         return Call, tuple(getattr(self, name) for name in _FIELDS)
 

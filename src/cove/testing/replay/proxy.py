@@ -161,6 +161,7 @@ class RecordingProxy:
                 return await self._upgraded(raw, entry, headers)
             body = await raw.content.read()
             entry.body = body_of(body, entry.media)
+            entry.cut = len(body) > BODY_LIMIT
             if self._companions:
                 await self._accompany(entry, of)
             if of.verb == "watch" or (of.subresource == "log" and "follow=" in query):
@@ -199,6 +200,7 @@ class RecordingProxy:
         entry.status = status
         entry.answer_media = headers.get("content-type", "")
         entry.size = len(body)
+        entry.cut = entry.cut or entry.size > BODY_LIMIT
         entry.answer = body_of(body, entry.answer_media)
         if entry.answer is not None and "json" not in entry.answer_media:
             # What was YAML is told as the document it is.
@@ -331,6 +333,7 @@ class _Lines:
         self._entry.size += len(chunk)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if self._entry.size > BODY_LIMIT:
+            self._entry.cut = True
             return
         for line in lines:
             try:
@@ -351,8 +354,10 @@ class _Text:
 
     def add(self, chunk: bytes) -> None:
         self._entry.size += len(chunk)
-        if self._entry.size <= BODY_LIMIT:
-            self._parts.append(chunk)
+        if self._entry.size > BODY_LIMIT:
+            self._entry.cut = True
+            return
+        self._parts.append(chunk)
 
     def end(self) -> None:
         self._entry.answer = b"".join(self._parts).decode(errors="replace") or None

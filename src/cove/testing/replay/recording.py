@@ -59,7 +59,8 @@ class Entry:
     ``at`` are seconds since the recording began; ``accept`` and ``media`` the request's Accept
     and Content-Type; ``body`` and ``answer`` documents, texts, bytes, or None.  ``events``
     is a watch's: the documents of its lines.  ``left`` says that who asked went away before the
-    server had told all.  ``error`` is why there is no answer.  ``companion`` tells a
+    server had told all, ``cut`` that what it told was too long to be kept whole.  ``error`` is why
+    there is no answer.  ``companion`` tells a
     read that the recorder made for itself: of an object before it was changed, of objects that
     were asked for as a table, of the definition of a kind.
     """
@@ -80,6 +81,7 @@ class Entry:
     took: float = 0.0
     events: list[Any] | None = None
     left: bool = False
+    cut: bool = False
     error: str = ""
     companion: bool = False
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from cove.testing.recording.paths import Asked
 from cove.testing.replay.recording import Entry, Recording
 
-__all__ = ["Item", "initial"]
+__all__ = ["Item", "filled", "initial"]
 
 Doc = dict[str, Any]
 _COVERED = re.compile(r"<redacted: (\d+) bytes>")
@@ -53,7 +53,16 @@ def initial(recording: Recording) -> list[Item]:
             uids.add(uid)
             found[key] = item
     items = [item for item in found.values() if item is not None]
-    return sorted((item._replace(object=_filled(item.object)) for item in items), key=_rank)
+    secrets = ("", "secrets")
+    return sorted(
+        (
+            item._replace(object=filled(item.object))
+            if (item.group, item.resource) == secrets
+            else item
+            for item in items
+        ),
+        key=_rank,
+    )
 
 
 def _rank(item: Item) -> int:
@@ -117,14 +126,20 @@ def _key(of: Asked, doc: Mapping[str, Any]) -> Key:
     return of.group, of.resource, metadata.get("namespace") or "", metadata["name"]
 
 
-def _filled(doc: Doc) -> Doc:
-    """A Secret whose values are base64 again."""
-    if doc.get("kind") != "Secret" or not isinstance(doc.get("data"), dict):
-        return doc
-    data = {
-        key: base64.b64encode(b"*" * int(match[1])).decode()
-        if isinstance(value, str) and (match := _COVERED.fullmatch(value))
-        else value
-        for key, value in doc["data"].items()
+def filled(value: Any) -> Any:
+    """A document about Secrets whose ``data`` is base64 again: of as many asterisks."""
+    if isinstance(value, list):
+        return [filled(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: {name: _stars(each) for name, each in inner.items()}
+        if key == "data" and isinstance(inner, dict)
+        else filled(inner)
+        for key, inner in value.items()
     }
-    return {**doc, "data": data}
+
+
+def _stars(value: Any) -> Any:
+    match = _COVERED.fullmatch(value) if isinstance(value, str) else None
+    return value if match is None else base64.b64encode(b"*" * int(match[1])).decode()

@@ -17,6 +17,7 @@ from cove.client import Answer, Client, Stream, UnreachableError
 from cove.kube.status import CoveError
 from cove.testing.recording.redact import redact
 from cove.testing.replay.recording import Entry, Recording, body_of
+from cove.testing.replay.state import filled
 
 __all__ = ["NoRecordingError", "StrictTransport", "strict_client"]
 
@@ -63,6 +64,11 @@ class StrictTransport:
         waiting = self._waiting.get(key)
         if not waiting:
             raise NoRecordingError(self._missing(key))
+        if waiting[0].cut:
+            raise NoRecordingError(
+                f"{key} was recorded in {self._recording.origin}, but its answer of "
+                f"{waiting[0].size} bytes, or what was sent, was too long to be kept"
+            )
         sent = redact(body, secret=_secret(waiting[0])) if self._recording.redacted else body
         for index, entry in enumerate(waiting):
             if entry.body == sent:
@@ -156,9 +162,11 @@ def _key(method: str, path: str, query: str, accept: str) -> str:
 
 
 def _bytes(entry: Entry) -> bytes:
+    secret = _secret(entry)
     if entry.events is not None:
-        return b"".join(orjson.dumps(event) + b"\n" for event in entry.events)
-    answer = entry.answer
+        events = filled(entry.events) if secret else entry.events
+        return b"".join(orjson.dumps(event) + b"\n" for event in events)
+    answer = filled(entry.answer) if secret else entry.answer
     if answer is None:
         return b""
     if isinstance(answer, bytes):

@@ -19,7 +19,11 @@ __all__ = ["load_into", "replayed"]
 
 @asynccontextmanager
 async def replayed(
-    recording: Recording | str | Path, *, controllers: bool = False, **options: Any
+    recording: Recording | str | Path,
+    *,
+    controllers: bool = False,
+    partly: bool = False,
+    **options: Any,
 ) -> AsyncIterator[EmbeddedCluster]:
     """A cluster in this process with the objects that the recording tells of::
 
@@ -29,7 +33,8 @@ async def replayed(
     Nothing moves in it unless ``controllers`` are to: those do what they would do in a cluster
     that is as it was, where pods have lost the nodes that were not recorded.  ``options`` are
     those of :func:`cove.embedded`; without nodes by default.  Raises RecordingError, and LookupError
-    if objects could not be taken over: it says which, and why.
+    if objects are missing, because their kinds or their answers were not recorded: it says
+    which, and why; ``partly`` goes without them.
     """
     from cove.engines.embedded import embedded
 
@@ -38,7 +43,7 @@ async def replayed(
     options.setdefault("nodes", 0)
     async with embedded(controllers=controllers, **options) as cluster:
         problems = load_into(cluster, recording)
-        if problems:
+        if problems and not partly:
             raise LookupError(
                 f"{recording.origin} cannot be replayed whole: "
                 + "; ".join(f"{what}: {why}" for what, why in problems.items())
@@ -47,13 +52,19 @@ async def replayed(
 
 
 def load_into(cluster: Running, recording: Recording) -> dict[str, str]:
-    """Put the recording's objects into a cluster that runs; which could not be, and why.
+    """Put the recording's objects into a cluster that runs; what is missing, and why.
 
     Objects of the same name are written over.  Namespaces that objects are in are made.
     """
     from cove.server.bootstrap import take_over
 
-    problems: dict[str, str] = {}
+    problems = {
+        f"{entry.method} {entry.path}": f"its answer of {entry.size} bytes was too long to be kept"
+        for entry in recording.entries
+        if entry.cut and entry.asked.verb in ("get", "list", "watch")
+    }
+    if recording.dropped:
+        problems[f"{recording.dropped} answers"] = "they did not fit into the recording"
     api = cluster.api
     for item in _with_namespaces(initial(recording)):
         metadata = item.object["metadata"]
