@@ -150,15 +150,22 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_assertrepr_compare(
     config: pytest.Config, op: str, left: object, right: object
-) -> list[str] | None:
-    """Explain comparisons of recorded values that cannot mean what they seem to."""
+) -> Generator[None, list[list[str] | None], list[list[str] | None]]:
+    """Say where recorded values came from, and what of them cannot mean what it seems to."""
+    told = yield
     if config.stash.get(_RUN, None) is None:
-        return None
+        return told
     from cove.testing.values import explain
 
-    return explain(op, left, right)
+    more = explain(op, left, right)
+    if more and told and told[0]:
+        told[0] = [*told[0], *more]
+    elif more:
+        told = [[f"{left!r} {op} {right!r}", *more]]
+    return told
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,0 +1,1 @@
+"""The inner loop: edit, build, push, roll, log, sync."""
