@@ -27,6 +27,7 @@ from cove.kube.status import CoveError, StatusError
 from cove.server.api import BODY_LIMIT, Api
 from cove.server.faults import CutError
 from cove.server.identity import ANONYMOUS
+from cove.server.observe import refused
 from cove.server.request import Request, Response, User
 from cove.server.uids import new_uid
 
@@ -167,7 +168,10 @@ class HttpServer:
                 request.body = await _read(raw)
             request.user = self._authenticate(api, raw)
         except StatusError as e:
-            return _plain(api.error(request, e), raw)
+            response = api.error(request, e)
+            if api.observers:
+                refused(api, request, response)
+            return _plain(response, raw)
         try:
             response = await api.handle(request)
         except asyncio.CancelledError:

@@ -224,6 +224,20 @@ async def test_the_clusters_own_calls_appear_when_asked_for(
     assert "cove" not in {c.agent for c in accounts}
 
 
+async def test_who_may_not_come_in_is_told(api: EmbeddedCluster, timeline: Timeline) -> None:
+    connection = kubeconfig.load(str(api.kubeconfig_path))
+    connection.client_certificate = connection.client_key = b""
+    connection.token = "nobody's"
+    with ServerTap(api.api, timeline):
+        async with Client.connect(connection, user_agent="stranger/1") as client:
+            with pytest.raises(StatusError):
+                await client.get(MAPS, "a", "default")
+
+    (call,) = timeline.calls
+    assert (call.agent, call.verb, call.name) == ("stranger", "get", "a")
+    assert (call.status, call.error) == (401, "Unauthorized")
+
+
 async def test_a_watch_of_somebody_else_ends_without_error(
     api: EmbeddedCluster, timeline: Timeline
 ) -> None:
