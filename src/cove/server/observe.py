@@ -46,6 +46,10 @@ async def observed(api: Api, request: Request) -> Response:
     try:
         response = await api.handle(request, observed=True)
     except BaseException as e:
+        if _taken(request):
+            # A connection that left HTTP ends when the client leaves, not by an answer.
+            for each in watching:
+                each.answered(Response(101))
         _end(watching, e)
         raise
     for each in watching:
@@ -55,6 +59,12 @@ async def observed(api: Api, request: Request) -> Response:
     else:
         response.stream = _Observed(response.stream, watching)
     return response
+
+
+def _taken(request: Request) -> bool:
+    """Whether a connection was to be another protocol's, and its client was told that it is."""
+    raw = request.upgrade
+    return raw is not None and "Upgrade" in request.headers and raw.writer.output_size > 0
 
 
 def refused(api: Api, request: Request, response: Response) -> None:
