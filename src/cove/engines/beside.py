@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cove.engines.containers import Containers
-    from cove.node.ingress import IngressProxy
+    from cove.node.ingress import IngressProxy, Resolver
     from cove.node.registry import Registry
 
 __all__ = ["DOMAIN", "Beside", "registry_alias"]
@@ -35,6 +35,7 @@ class Beside:
         self._gateway = gateway
         self._registry: Registry | None = None
         self.proxy: IngressProxy | None = None
+        self.resolver: Resolver | None = None
 
     async def reference(self, image: str) -> str:
         """What the engine pulls for an image as pods name it."""
@@ -90,6 +91,7 @@ class Beside:
                     folder=self._folder / "ingress",
                     informers=self._containers.informers,
                     addresses=["127.0.0.1", self._gateway],
+                    inside=[self._gateway],
                     http_port=ports,
                     https_port=ports,
                     domains=domains,
@@ -97,7 +99,7 @@ class Beside:
                     clock=self._cluster.clock,
                 )
             )
-            resolver = await stack.enter_async_context(Resolver(domains))
+            resolver = self.resolver = await stack.enter_async_context(Resolver(domains))
         except (CaddyError, ListenError, OSError) as e:
             self._containers.missing.append(f"there is no ingress: {e}")
             return

@@ -74,6 +74,20 @@ class Containers:
         self._key = _key(cluster)
         self._nodes: ContainerNodes | None = None
         self._parts: list[Quiet] = []
+        self._beside: Beside | None = None
+        self._found: ClusterNetwork | None = None
+        self._gateway = ""
+
+    def register_host(self, host: str) -> None:
+        """Have one more host's name lead to the ingress: in pods, and where the resolver is asked.
+
+        Raises LookupError where there is no ingress.
+        """
+        if self._beside is None or self._beside.resolver is None:
+            raise LookupError(f"the cluster {self.cluster.name} has no ingress")
+        self._beside.resolver.add(host)
+        if self._found is not None:
+            self._found.wildcards[host] = self._gateway
 
     @property
     def quiet(self) -> bool:
@@ -157,6 +171,8 @@ class Containers:
         publish_metrics(cluster.api)
         cluster.api.outgoing.claimed = nodes.claims if found is None else found.claims
         self.addresses = beside.addresses
+        self._beside, self._found = beside, found
+        self._gateway = gateway
         self._parts = [p for p in (nodes, found, beside.proxy) if p is not None]
         for sentence in self.missing:
             log.warning("%s", sentence)

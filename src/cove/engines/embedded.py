@@ -67,8 +67,9 @@ class Fork(Running):
         self.id = uuid4().hex[:12]
         self._cluster = cluster
         self._controllers = controllers
-        # Nobody had anything to do where it comes from: controllers may start later.
-        self._rested = revision is None and source._rests()
+        # Nobody had anything to do where it comes from: controllers may start later.  Nodes that
+        # run containers there are simulated here, which is something to do.
+        self._rested = revision is None and cluster.containers is None and source._rests()
         self._slumber: Slumber | None = None
 
     @property

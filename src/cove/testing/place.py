@@ -82,6 +82,9 @@ class Place:
     addresses: dict[str, str] = field(default_factory=dict)
     # The authority that signed what Ingresses show, PEM; "" where there is none.
     authority: str = ""
+    # Names that lead to its Ingresses: domains, and hosts that a test has registered.
+    domains: tuple[str, ...] = ()
+    hosts: list[str] = field(default_factory=list)
     # Whether it is to stay when the test has ended (`--cove-keep`).
     kept: bool = False
 

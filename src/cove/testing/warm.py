@@ -402,6 +402,7 @@ class ContainersCluster(_Embedded):
         containers = getattr(running, "containers", None)
         if containers is not None:
             place.addresses = dict(containers.addresses)
+        place.domains = self.declared.ingress_domains
         if self.declared.ingress_domains and "https" in place.addresses:
             place.authority = running.credentials.authority.decode()  # type: ignore[attr-defined]
         return place

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from cove.client.recorder import reference
 from cove.kube.status import StatusError
 from cove.node.ingress._culprits import culprits
 from cove.node.ingress._names import Names
-from cove.node.ingress._sockets import listen
+from cove.node.ingress._sockets import ListenError, listen
 from cove.node.ingress.backends import Backends
 from cove.node.ingress.caddy import Caddy, CaddyError, RefusedError
 from cove.node.ingress.certificates import Issuer, assign
@@ -64,7 +65,7 @@ class IngressProxy:
     ``informers`` None makes its own.  ``authority`` is asked when the first certificate is
     signed.  ``addresses`` are listened on.  ``http_port`` and ``https_port`` None take 80
     and 443 if they can be had and else any free port; 0 any free one; the attributes of
-    those names say which.  ``domains`` get certificates for all names below them.
+    those names say which.  On ``inside``, addresses that only pods know, it is 80 and 443 as well.  ``domains`` get certificates for all names below them.
     ``claims`` says of a pod's address whether it is real; all others are never dialled.
 
     Raises CaddyError without a Caddy, ListenError for a port that is taken.
@@ -78,6 +79,7 @@ class IngressProxy:
         folder: Path,
         informers: Informers | None = None,
         addresses: Sequence[str] = ("127.0.0.1",),
+        inside: Sequence[str] = (),
         http_port: int | None = None,
         https_port: int | None = None,
         domains: Sequence[str] = (DOMAIN,),
@@ -92,6 +94,7 @@ class IngressProxy:
         self._client = client.named(COMPONENT)
         self._informers = informers
         self._addresses = tuple(addresses)
+        self._inside = tuple(inside)
         self._folder = folder
         self._claims = claims
         self._binary = binary
@@ -116,6 +119,8 @@ class IngressProxy:
             sockets = []
             for port, usual in zip(self._wanted_ports, (80, 443), strict=True):
                 made = listen(self._addresses, port, usual)
+                if made[0].getsockname()[1] != usual:
+                    made += self._usual(usual)
                 for one in made:
                     stack.callback(one.close)
                 sockets.append(made)
@@ -155,6 +160,14 @@ class IngressProxy:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
+
+    def _usual(self, port: int) -> list[socket.socket]:
+        """The port that everybody expects, where it is asked for and can be had."""
+        try:
+            return listen(self._inside, port, port) if self._inside else []
+        except ListenError as e:
+            log.warning("pods reach the ingress at port %d only: %s", self.http_port or port, e)
+            return []
 
     def _settings(self, admin: str, storage: str, sockets: list[Any]) -> Settings:
         http, https = ([f"fd/{one.fileno()}" for one in some] for some in sockets)

@@ -89,8 +89,10 @@ class Resolver:
         port: int = 0,
         answer: str = "127.0.0.1",
     ) -> None:
-        self.domains = tuple(domains)
-        self._zones = [dns.name.from_text(d.lower()) for d in domains]
+        self.domains: tuple[str, ...] = ()
+        self._zones: list[dns.name.Name] = []
+        for domain in domains:
+            self.add(domain)
         self._type = dns.rdatatype.A
         if ipaddress.ip_address(answer).version == 6:
             self._type = dns.rdatatype.AAAA
@@ -112,6 +114,11 @@ class Resolver:
     def instructions(self) -> list[Instruction]:
         """How to point the machine at it."""
         return instructions(self.domains, self.address, self.port)
+
+    def add(self, domain: str) -> None:
+        """Answer for one more, at any time; a name alone is a domain with that one name."""
+        self._zones.append(dns.name.from_text(domain.lower()))
+        self.domains = (*self.domains, domain)
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._listener)

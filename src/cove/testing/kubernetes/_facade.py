@@ -14,6 +14,7 @@ from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
 from cove.testing.kubernetes._body import camel, document, documents
 from cove.testing.kubernetes._groups import Group, Method
+from cove.testing.kubernetes._ingress import Ingress
 from cove.testing.kubernetes._programs import Done, execute
 from cove.testing.kubernetes._targets import Target, resolve
 from cove.testing.kubernetes._watching import Watching
@@ -157,11 +158,9 @@ class Kubernetes:
         return self._beside("registry_name", 'declare the cluster with pods="containers"')
 
     @property
-    def authority(self) -> str:
-        """The certificate, in PEM, of the authority that signs what Ingresses show."""
-        if not self._place.authority:
-            raise LookupError(f"{self.name} has no ingress over HTTPS: give it ingress_domains")
-        return self._place.authority
+    def ingress(self) -> Ingress:
+        """What leads to the pods from outside: HTTP and trusted HTTPS, names, browsers."""
+        return Ingress(self._place, self._run)
 
     def _beside(self, what: str, hint: str) -> str:
         found = self._place.addresses.get(what)
