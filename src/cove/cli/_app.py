@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cove._version import __version__
-from cove.cli import _apps, _operator, _record, _snapshot
+from cove.cli import _apps, _files, _operator, _record, _snapshot
 from cove.cli._common import DEFAULT, Name, Output, existing, option
 from cove.cli._output import Format, emit, note, table
 from cove.engines.home import ClusterFolder, UnknownClusterError, clusters, home
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(_snapshot.app, name="snapshot")
 app.add_typer(_operator.app, name="operator")
+app.add_typer(_files.app, name="files")
 app.command()(_record.record)
 
 

@@ -131,7 +131,7 @@ class Client:
             method, path, query=_encode(query), headers=sent, body=body
         )
         if answer.status >= 400:
-            raise _error(answer.status, answer.body)
+            raise error_of(answer.status, answer.body)
         return answer.body
 
     async def request(
@@ -292,7 +292,7 @@ class Client:
             "GET", path_of(gvr, namespace), query=_encode(query), headers=headers
         ) as stream:
             if stream.status >= 400:
-                raise _error(stream.status, b"".join([c async for c in stream.chunks]))
+                raise error_of(stream.status, b"".join([c async for c in stream.chunks]))
             yield _events(stream.chunks)
 
     @asynccontextmanager
@@ -548,7 +548,8 @@ def _delete(
     return {"kind": "DeleteOptions", "apiVersion": "v1", **options}
 
 
-def _error(status: int, body: bytes) -> StatusError:
+def error_of(status: int, body: bytes) -> StatusError:
+    """What an answer of 400 or more says, whether it is a Status or not."""
     try:
         doc = orjson.loads(body)
     except orjson.JSONDecodeError:

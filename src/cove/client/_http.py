@@ -60,8 +60,13 @@ class HttpTransport:
         context: ssl.SSLContext | bool = True
         if self._base.startswith("https:"):
             context = tls_context(self.connection)
+        connector: aiohttp.BaseConnector
+        if self.connection.unix_socket:
+            connector = aiohttp.UnixConnector(self.connection.unix_socket, limit=limit)
+        else:
+            connector = aiohttp.TCPConnector(limit=limit, ssl=context, socket_factory=_socket)
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limit, ssl=context, socket_factory=_socket),
+            connector=connector,
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=self.connection.proxy_url or None,

@@ -161,6 +161,8 @@ class Informer:
         self.problem: StatusError | ClientError | None = None
         # Since when, by the clock's monotonic time.
         self.problem_since: float | None = None
+        # Whether a watch is open at this moment; between two of them changes are not seen.
+        self.following = False
         # How many events there were, bookmarks not counted, and how many watches were opened.
         self.events = 0
         self.watches = 0
@@ -382,10 +384,13 @@ class Informer:
             metadata_only=self.metadata_only,
         ) as batches:
             self.watches += 1
-            self._following = True
+            self._following = self.following = True
             self._note(None)
-            async for batch in batches:
-                self._apply(batch)
+            try:
+                async for batch in batches:
+                    self._apply(batch)
+            finally:
+                self.following = False
 
     def _apply(self, batch: Iterable[WatchEvent]) -> None:
         for type_, obj in batch:
@@ -412,11 +417,11 @@ class Informer:
             known = self.get_key(key)
             if known is None:
                 self._put(key, obj, initial=initial)
-            elif known["metadata"]["uid"] != obj["metadata"]["uid"]:
+            elif known["metadata"].get("uid") != obj["metadata"].get("uid"):
                 # Another object under the same name: the first one's end went unseen.
                 self._remove(key, known)
                 self._put(key, obj)
-            elif known["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+            elif known["metadata"].get("resourceVersion") != obj["metadata"].get("resourceVersion"):
                 self._put(key, obj)
         for key in self._objects.keys() - keys:
             self._remove(key, self._out(self._objects[key]))

@@ -37,7 +37,8 @@ class Connection:
     """A server and a user.  Certificates and keys are PEM, b"" where there are none.
 
     ``token_file`` wins over ``token``; ``plugin`` gives an Authorization value and wins
-    over both.  ``namespace`` is the context's, "default" if it says nothing.  ``origin``
+    over both.  ``unix_socket`` is the path of a socket to connect to, whatever the host of
+    ``server`` is (``kubectl proxy --unix-socket``), "" for none.  ``namespace`` is the context's, "default" if it says nothing.  ``origin``
     names where this came from, for messages.
     """
 
@@ -46,6 +47,7 @@ class Connection:
     insecure: bool = False
     tls_server_name: str = ""
     proxy_url: str = ""
+    unix_socket: str = ""
     client_certificate: bytes = b""
     client_key: bytes = b""
     token: str = ""

@@ -1,0 +1,591 @@
+"""Tree: a cluster as directories and files, without any file system.
+
+It answers what a path is, what is in it and what it holds, from what it follows of the
+cluster (:mod:`cove.files.following`).  The mount, the commands and programs use it alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Any, Self
+
+from cove.client import Client
+from cove.client.errors import ClientError
+from cove.files import events, logs
+from cove.files.describe import describe
+from cove.files.discovery import Type, Types
+from cove.files.documents import inode, redacted, render
+from cove.files.errors import FileError, file_error, is_a_directory, not_a_directory, not_found
+from cove.files.following import OBJECTS, WATCHES, Entry, Followed, Following
+from cove.files.history import History, Revision
+from cove.files.paths import (
+    BY_LABEL,
+    CLUSTER,
+    DESCRIBE,
+    EVENTS,
+    HISTORY,
+    JSON,
+    LOGS,
+    NAMESPACES,
+    PREVIOUS,
+    STATUS,
+    YAML,
+    Level,
+    Place,
+    join,
+    key_to_component,
+    parse,
+    value_to_component,
+)
+from cove.files.readonly import read_only
+from cove.files.remembered import Moments, Rendered
+from cove.files.spools import Spools
+from cove.files.values import Attributes, Content, Listed, OpenFile
+from cove.kube.gvk import GVR
+from cove.kube.status import StatusError
+
+__all__ = ["Tree"]
+
+Doc = dict[str, Any]
+NAMESPACE_TYPE = Type(GVR("", "v1", "namespaces"), "Namespace", False, "namespaces")
+# Types probed at once where empty ones are hidden.
+TOGETHER = 16
+# Bytes of rendered files kept for who asks for a length first and for the content then.
+RENDERED = 32 * 1024 * 1024
+# Seconds to wait for the whole of a log when its length is asked for.
+SETTLE = 5.0
+MANIFESTS = (YAML, JSON, STATUS)
+UID, VERSION = "user.kubernetes.uid", "user.kubernetes.resourceVersion"
+
+
+@lru_cache(maxsize=4096)
+def _parsed(path: str) -> Place:
+    return parse(path)
+
+
+class Tree:
+    """One cluster's files.  Close it, or use it as an async context manager.
+
+    ``client`` stays its owner's, and nothing but GET goes through it.  ``hide_empty_types``
+    leaves out types without objects; ``secrets`` shows the values of Secrets;
+    ``namespaces`` shows only those.  ``watches`` and ``objects`` bound what is kept in
+    memory, ``log_limit`` the bytes of one log.
+
+    Every method raises :class:`~cove.files.FileError`, which is an OSError.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        hide_empty_types: bool = False,
+        secrets: bool = False,
+        namespaces: Sequence[str] = (),
+        watches: int = WATCHES,
+        objects: int = OBJECTS,
+        log_limit: int = logs.LIMIT,
+    ) -> None:
+        self._client = read_only(client)
+        self._hide_empty_types = hide_empty_types
+        self._secrets = secrets
+        self._limit_to = frozenset(namespaces)
+        self.types = Types(self._client)
+        self.following = Following(self._client, watches=watches, objects=objects)
+        self._history = History(self._client)
+        self._rendered = Rendered(RENDERED)
+        self._events: Moments[str, list[events.Row]] = Moments()
+        self._revisions: Moments[tuple[Type, str, str], list[Revision]] = Moments()
+        self.spools = Spools(self._client, log_limit)
+        self._began = time.time_ns()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End every watch and every log."""
+        await self.types.close()
+        await self.following.close()
+        await self.spools.close()
+
+    # -- what there is
+
+    async def lookup(self, path: str) -> Attributes:
+        """What ``path`` is; raises ENOENT if there is no such thing."""
+        known = self.peek(path)
+        if known is not None:
+            return known
+        async with _told(path):
+            return await self._attributes(_parsed(path))
+
+    def peek(self, path: str) -> Attributes | None:
+        """As :meth:`lookup`, from any thread, if nobody has to be asked for it; else None.
+
+        Raises ENOENT for what is no path.
+        """
+        place = _parsed(path)
+        level = place.level
+        if level in (Level.ROOT, Level.NAMESPACES, Level.CLUSTER):
+            return self._folder(place)
+        if level is Level.NAMESPACE:
+            if self._outside(place.namespace):
+                return None
+            entry = self.following.peek_entry(NAMESPACE_TYPE, "", place.namespace)
+            return None if entry is None else _namespace_folder(entry)
+        type_ = self.types.peek(bool(place.namespace), place.type)
+        if type_ is None or self._outside(place.namespace):
+            return None
+        if level is Level.TYPE:
+            if place.namespace and not self.following.peek_entry(
+                NAMESPACE_TYPE, "", place.namespace
+            ):
+                return None
+            return self._folder(place)
+        if level is Level.OBJECT:
+            entry = self.following.peek_entry(type_, place.namespace, place.name)
+            return None if entry is None else _object_folder(entry)
+        if level is Level.FILE and place.leaf in MANIFESTS:
+            content = self._peek_manifest(type_, place)
+            return None if content is None else _file(content[0], place.leaf, len(content[1]))
+        return None
+
+    def peek_content(self, path: str) -> bytes | None:
+        """What a file holds, from any thread, if nobody has to be asked for it; else None."""
+        place = _parsed(path)
+        if place.level is not Level.FILE or place.leaf not in MANIFESTS:
+            return None
+        type_ = self.types.peek(bool(place.namespace), place.type)
+        if type_ is None or self._outside(place.namespace):
+            return None
+        found = self._peek_manifest(type_, place)
+        return None if found is None else found[1]
+
+    async def readdir(self, path: str) -> list[Listed]:
+        """What is in a directory, "." and ".." left out; raises ENOTDIR for a file."""
+        async with _told(path):
+            return await self._list(_parsed(path))
+
+    async def read(self, path: str, offset: int = 0, size: int | None = None) -> bytes:
+        """``size`` bytes of a file from ``offset`` on; None for all there are."""
+        file = await self.open(path)
+        try:
+            if size is not None:
+                return await file.read(offset, size)
+            pieces = []
+            while piece := await file.read(offset, 1 << 20):
+                pieces.append(piece)
+                offset += len(piece)
+            return b"".join(pieces)
+        finally:
+            await file.close()
+
+    async def open(self, path: str) -> OpenFile:
+        """A file to read from as it is now; close it.  Raises EISDIR for a directory."""
+        known = self.peek_content(path)
+        if known is not None:
+            return Content(known)
+        async with _told(path):
+            place = _parsed(path)
+            if place.level is Level.LOG:
+                _, doc = await self._object(place)
+                if place.leaf not in logs.containers(doc):
+                    raise not_found(path)
+                return self.spools.open(place)
+            return Content(await self._content(place))
+
+    async def readlink(self, path: str) -> str:
+        """Where a link leads, relative to its directory; raises EINVAL for what is none."""
+        async with _told(path):
+            place = _parsed(path)
+            if place.level is not Level.LINK:
+                raise FileError(errno.EINVAL, path)
+            await self._linked(place)
+            return f"../../../../{place.type}/{place.name}"
+
+    async def xattrs(self, path: str) -> dict[str, bytes]:
+        """The extended attributes: an object's uid and resourceVersion, on all files of it."""
+        async with _told(path):
+            place = _parsed(path)
+            if place.level is Level.NAMESPACE:
+                entry = await self._namespace(place.namespace, path)
+            elif place.level is Level.REVISION:
+                metadata = (await self._revision(place)).doc["metadata"]
+                version = metadata.get("resourceVersion", "")
+                return {UID: metadata.get("uid", "").encode(), VERSION: version.encode()}
+            elif place.name and place.level is not Level.LINK:
+                entry, _ = await self._object(place)
+            else:
+                await self._attributes(place)
+                return {}
+            if entry is None:
+                return {}
+            return {UID: entry.uid.encode(), VERSION: entry.version.encode()}
+
+    # -- attributes
+
+    async def _attributes(self, place: Place) -> Attributes:
+        level = place.level
+        if level in (Level.ROOT, Level.NAMESPACES, Level.CLUSTER):
+            return self._folder(place)
+        if level is Level.NAMESPACE:
+            entry = await self._namespace(place.namespace, place.path)
+            return self._folder(place) if entry is None else _namespace_folder(entry)
+        if level in (Level.TYPE, Level.LABELS, Level.LABEL_TYPE):
+            await self._scope(place)
+            if level is not Level.LABELS:
+                await self._type(place)
+            return self._folder(place)
+        if level in (Level.LABEL_KEY, Level.LABEL_VALUE):
+            if not await self._labelled(place):
+                raise not_found(place.path)
+            return self._folder(place)
+        if level is Level.LINK:
+            entry = await self._linked(place)
+            target = f"../../../../{place.type}/{place.name}"
+            return Attributes("link", inode(place.path), len(target), entry.mtime)
+        entry, doc = await self._object(place)
+        if level is Level.OBJECT:
+            return _object_folder(entry)
+        if level is Level.FILE:
+            content = await self._file(place, entry, doc)
+            return _file(entry, place.leaf, len(content), settled=place.leaf in MANIFESTS)
+        if level is Level.HISTORY:
+            if not await self._history.kept():
+                raise not_found(place.path)
+            return Attributes("directory", inode(entry.uid, HISTORY), mtime=entry.mtime)
+        if level is Level.REVISION:
+            revision = await self._revision(place)
+            size = len(self._shown(await self._type(place), revision.doc, YAML))
+            return Attributes("file", inode(entry.uid, revision.file), size, revision.mtime)
+        if level is Level.LOGS:
+            if place.variant == PREVIOUS and not logs.has_previous(doc):
+                raise not_found(place.path)
+            return Attributes("directory", inode(entry.uid, LOGS, place.variant), mtime=entry.mtime)
+        assert level is Level.LOG, level
+        return await self._log(place, entry, doc)
+
+    def _folder(self, place: Place) -> Attributes:
+        return Attributes("directory", inode(place.path), mtime=self._began)
+
+    # -- listings
+
+    async def _list(self, place: Place) -> list[Listed]:
+        level = place.level
+        if level is Level.ROOT:
+            return _folders(place, (NAMESPACES, CLUSTER))
+        if level is Level.NAMESPACES:
+            return await self._namespaces()
+        if level in (Level.NAMESPACE, Level.CLUSTER):
+            await self._scope(place)
+            types = await self._types(place.namespace)
+            return _folders(place, (*(t.shown for t in types), BY_LABEL))
+        if level is Level.TYPE:
+            return await self._objects(place)
+        if level is Level.LABELS:
+            await self._scope(place)
+            return _folders(place, [t.shown for t in await self._types(place.namespace)])
+        if level in (Level.LABEL_TYPE, Level.LABEL_KEY, Level.LABEL_VALUE):
+            return await self._labels(place)
+        if level in (Level.OBJECT, Level.LOGS, Level.HISTORY):
+            entry, doc = await self._object(place)
+            if level is Level.OBJECT:
+                return await self._files(place, entry)
+            if level is Level.LOGS:
+                return self._logs(place, entry, doc)
+            if not await self._history.kept():
+                raise not_found(place.path)
+            return [
+                Listed(r.file, "file", inode(entry.uid, r.file))
+                for r in await self._versions(place)
+            ]
+        await self._attributes(place)
+        raise not_a_directory(place.path)
+
+    async def _namespaces(self) -> list[Listed]:
+        if self._limit_to:
+            there = await asyncio.gather(*map(self._exists, sorted(self._limit_to)))
+            return [listed for listed in there if listed is not None]
+        found = await self.following.listing(NAMESPACE_TYPE, "")
+        return [
+            Listed(e.name, "directory", folder.inode, folder)
+            for e in [*found.entries.values()]
+            for folder in (_namespace_folder(e),)
+        ]
+
+    async def _exists(self, name: str) -> Listed | None:
+        path = f"/{NAMESPACES}/{name}"
+        try:
+            entry = await self._namespace(name, path)
+        except StatusError as e:
+            if e.code == 404:
+                return None
+            raise
+        return Listed(name, "directory", inode(entry.uid, "scope") if entry else inode(path))
+
+    async def _types(self, namespace: str) -> list[Type]:
+        types = await self.types.listed(bool(namespace))
+        if not self._hide_empty_types:
+            return types
+        limit = asyncio.Semaphore(TOGETHER)
+
+        async def empty(type_: Type) -> bool:
+            if _writes_logs(type_):
+                return False
+            async with limit:
+                try:
+                    async for page in self._client.pages(
+                        type_.gvr, namespace or None, page_size=1, metadata_only=True
+                    ):
+                        return not page.items
+                except (StatusError, ClientError):
+                    # What cannot be told is shown: looking into it tells why.
+                    return False
+            return True
+
+        hidden = await asyncio.gather(*map(empty, types))
+        return [t for t, hide in zip(types, hidden, strict=True) if not hide]
+
+    async def _objects(self, place: Place) -> list[Listed]:
+        await self._scope(place)
+        found = await self._followed(await self._type(place), place)
+        return [
+            Listed(e.name, "directory", e.inode, _object_folder(e))
+            for e in [*found.entries.values()]
+        ]
+
+    async def _followed(self, type_: Type, place: Place) -> Followed:
+        try:
+            return await self.following.listing(type_, place.namespace)
+        except StatusError as e:
+            if e.code == 404:
+                # Its definition is gone.
+                self.types.forget()
+            raise
+
+    async def _files(self, place: Place, entry: Entry) -> list[Listed]:
+        names = [*MANIFESTS, DESCRIBE, *([EVENTS] if place.namespace else [])]
+        listed = [Listed(name, "file", inode(entry.uid, name)) for name in names]
+        if _writes_logs(await self._type(place)):
+            listed.append(Listed(LOGS, "directory", inode(entry.uid, LOGS, "")))
+        if await self._history.kept():
+            listed.append(Listed(HISTORY, "directory", inode(entry.uid, HISTORY)))
+        return listed
+
+    def _logs(self, place: Place, entry: Entry, doc: Doc) -> list[Listed]:
+        ran = logs.has_previous(doc)
+        names = ran if place.variant == PREVIOUS else logs.containers(doc)
+        if place.variant == PREVIOUS and not ran:
+            raise not_found(place.path)
+        listed = [
+            Listed(f"{name}.log", "file", inode(entry.uid, name, place.variant)) for name in names
+        ]
+        if not place.variant and ran:
+            listed.append(Listed(PREVIOUS, "directory", inode(entry.uid, LOGS, PREVIOUS)))
+        return listed
+
+    # -- labels
+
+    async def _labelled(self, place: Place) -> list[Doc]:
+        """The objects that have the label of a place: its key, or its key and value, or any."""
+        await self._scope(place)
+        found = await self._followed(await self._type(place), place)
+        docs = [(d, d["metadata"].get("labels") or {}) for d in found.docs()]
+        if place.level is Level.LABEL_TYPE:
+            return [doc for doc, _ in docs]
+        if place.level is Level.LABEL_KEY:
+            return [doc for doc, labels in docs if place.key in labels]
+        return [doc for doc, labels in docs if labels.get(place.key) == place.leaf]
+
+    async def _labels(self, place: Place) -> list[Listed]:
+        docs = await self._labelled(place)
+        if place.level is Level.LABEL_TYPE:
+            keys = {key for d in docs for key in d["metadata"].get("labels") or ()}
+            return _folders(place, map(key_to_component, sorted(keys)))
+        if not docs:
+            raise not_found(place.path)
+        if place.level is Level.LABEL_KEY:
+            values = {d["metadata"]["labels"][place.key] for d in docs}
+            return _folders(place, map(value_to_component, sorted(values)))
+        names = [d["metadata"]["name"] for d in docs]
+        return [Listed(name, "link", inode(join(place.path, name))) for name in names]
+
+    async def _linked(self, place: Place) -> Entry:
+        entry, doc = await self._object(place)
+        if (doc["metadata"].get("labels") or {}).get(place.key) != place.leaf:
+            raise not_found(place.path)
+        return entry
+
+    # -- scopes, types, objects
+
+    def _outside(self, namespace: str) -> bool:
+        """Whether a namespace was not asked for."""
+        return bool(self._limit_to and namespace and namespace not in self._limit_to)
+
+    async def _scope(self, place: Place) -> None:
+        """Raise ENOENT if a place's namespace is none."""
+        if place.namespace:
+            await self._namespace(place.namespace, place.path)
+
+    async def _namespace(self, name: str, path: str) -> Entry | None:
+        """The namespace; None if we may not know, but may know what is in it."""
+        if self._outside(name):
+            raise not_found(path)
+        try:
+            followed = await self.following.collection(NAMESPACE_TYPE, "")
+            entry = followed.entries.get(name)
+            if entry is not None:
+                return entry
+        except StatusError as e:
+            if e.code != 403:
+                raise
+        try:
+            return (await self.following.get(NAMESPACE_TYPE, "", name))[0]
+        except StatusError as e:
+            if e.code == 403:
+                return None
+            raise
+
+    async def _type(self, place: Place) -> Type:
+        type_ = await self.types.find(bool(place.namespace), place.type)
+        if type_ is None:
+            raise not_found(place.path)
+        return type_
+
+    async def _object(self, place: Place) -> tuple[Entry, Doc]:
+        if self._outside(place.namespace):
+            raise not_found(place.path)
+        type_ = await self._type(place)
+        if place.level in (Level.LOG, Level.LOGS) and not _writes_logs(type_):
+            raise not_found(place.path)
+        try:
+            return await self.following.get(type_, place.namespace, place.name)
+        except StatusError as e:
+            if e.code == 404 and (e.details or {}).get("name") != place.name:
+                # Not the object is missing but where it would be.
+                self.types.forget()
+            raise
+
+    # -- contents
+
+    async def _content(self, place: Place) -> bytes:
+        if place.level is Level.REVISION:
+            await self._object(place)
+            revision = await self._revision(place)
+            return self._shown(await self._type(place), revision.doc, YAML)
+        if place.level is not Level.FILE:
+            await self._attributes(place)
+            raise is_a_directory(place.path)
+        entry, doc = await self._object(place)
+        return await self._file(place, entry, doc)
+
+    async def _file(self, place: Place, entry: Entry, doc: Doc) -> bytes:
+        type_ = await self._type(place)
+        if place.leaf in MANIFESTS:
+            return self._manifest(type_, entry, place.leaf, doc)
+        told = await self._events_of(type_, place, entry)
+        if place.leaf == EVENTS:
+            return events.table(told).encode()
+        return describe(doc, told).encode()
+
+    def _peek_manifest(self, type_: Type, place: Place) -> tuple[Entry, bytes] | None:
+        entry = self.following.peek_entry(type_, place.namespace, place.name)
+        if entry is None:
+            return None
+        known = self._rendered.get((entry.uid, entry.version, place.leaf, type_.gvr.api_version))
+        if known is not None:
+            return entry, known
+        found = self.following.peek_doc(type_, place.namespace, place.name)
+        if found is None:
+            return None
+        return found[0], self._manifest(type_, found[0], place.leaf, found[1])
+
+    def _manifest(self, type_: Type, entry: Entry, file: str, doc: Doc) -> bytes:
+        key = (entry.uid, entry.version, file, type_.gvr.api_version)
+        data = self._rendered.get(key)
+        if data is None:
+            data = self._shown(type_, doc, file)
+            self._rendered.put(key, data)
+        return data
+
+    def _shown(self, type_: Type, doc: Doc, file: str) -> bytes:
+        """A document as a file, without values that nobody asked for."""
+        if type_.gvr.resource == "secrets" and not type_.gvr.group and not self._secrets:
+            doc = redacted(doc)
+        return render(doc, file)
+
+    async def _events_of(self, type_: Type, place: Place, entry: Entry) -> list[events.Row]:
+        known = self._events.get(entry.uid)
+        if known is not None:
+            return known
+        found = await events.fetch(self._client, type_.kind, place.name, place.namespace, entry.uid)
+        rows = events.rows(found)
+        self._events.put(entry.uid, rows)
+        return rows
+
+    async def _versions(self, place: Place) -> list[Revision]:
+        type_ = await self._type(place)
+        key = (type_, place.namespace, place.name)
+        known = self._revisions.get(key)
+        if known is None:
+            try:
+                known = await self._history.revisions(*key)
+            except StatusError as e:
+                if e.code != 404:
+                    raise
+                # Objects that are not stored, such as componentstatuses, have no versions.
+                known = []
+            self._revisions.put(key, known)
+        return known
+
+    async def _revision(self, place: Place) -> Revision:
+        if not await self._history.kept():
+            raise not_found(place.path)
+        for revision in await self._versions(place):
+            if revision.file == place.leaf:
+                return revision
+        raise not_found(place.path)
+
+    # -- logs
+
+    async def _log(self, place: Place, entry: Entry, doc: Doc) -> Attributes:
+        if place.leaf not in logs.containers(doc):
+            raise not_found(place.path)
+        size = await self.spools.size(place, SETTLE)
+        number = inode(entry.uid, place.leaf, place.variant)
+        return Attributes("file", number, size, entry.mtime, settled=False)
+
+
+def _folders(place: Place, names: Iterable[str]) -> list[Listed]:
+    return [Listed(name, "directory", inode(join(place.path, name))) for name in names]
+
+
+def _namespace_folder(entry: Entry) -> Attributes:
+    return Attributes("directory", inode(entry.uid, "scope"), 0, entry.mtime)
+
+
+def _object_folder(entry: Entry) -> Attributes:
+    return Attributes("directory", entry.inode, 0, entry.mtime)
+
+
+def _file(entry: Entry, leaf: str, size: int, *, settled: bool = True) -> Attributes:
+    return Attributes("file", inode(entry.uid, leaf), size, entry.mtime, settled)
+
+
+def _writes_logs(type_: Type) -> bool:
+    return type_.gvr.resource == "pods" and not type_.gvr.group
+
+
+@asynccontextmanager
+async def _told(path: str) -> AsyncIterator[None]:
+    """Tell what a client raises as errors of files."""
+    try:
+        yield
+    except (StatusError, ClientError) as e:
+        raise file_error(e, path) from e
