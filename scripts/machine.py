@@ -1,5 +1,5 @@
 """What pods that run need of a machine: a Docker daemon, and what images are made of; for CI
-the browser that reports are looked at with.
+FUSE, and the browser that reports are looked at with.
 
 On Debian (and what is made of it), as root, all of it can be had: packages that are
 missing are installed, and a daemon is started where none answers.  :func:`prepare` does
@@ -28,8 +28,11 @@ SOCKET = "/var/run/docker.sock"
 BUSYBOX = Path("/bin/busybox")
 PATIENCE, LAST_CHANCE = 60.0, 5.0
 # What CI insists on where everything can be had, and where not.
-ALL, LEAST = "kubectl,helm,docker,root,caddy,registry,chromium", "kubectl,helm"
+ALL = "kubectl,helm,docker,root,caddy,registry,chromium,fuse,rsync"
+LEAST = "kubectl,helm"
 _OPTIONAL = ("docker-registry",)
+# What only tests of files need: Debian's packages, and the programs that they bring.
+_FILES = {"fuse3": "fusermount3", "rsync": "rsync"}
 
 
 class MachineError(Exception):
@@ -229,6 +232,14 @@ def browser() -> None:
         install(["chromium"])
 
 
+def mounting() -> None:
+    """What mounted tests need; raises :class:`MachineError`."""
+    lacking = [package for package, program in _FILES.items() if not _which(program)]
+    if lacking:
+        print(f"   installing Debian's packages {', '.join(lacking)}", flush=True)
+        install(lacking)
+
+
 def _stop(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)
 
@@ -242,10 +253,14 @@ def main(command: list[str]) -> int:
             print(f"tests of pods that run are skipped where something is missing: {why}")
         else:
             required = ALL
+            # What is required and missing fails its tests, each with a sentence.
+            try:
+                mounting()
+            except MachineError as e:
+                print(f"nothing can be mounted here: {e}", flush=True)
             try:
                 prepare(stack)
             except MachineError as e:
-                # What is required and missing fails its tests, each with a sentence.
                 print(f"pods cannot run here: {e}", flush=True)
             try:
                 browser()

@@ -38,6 +38,11 @@ def _present(capability: str) -> bool:
     if capability == "chromium":
         driver = importlib.util.find_spec("playwright")
         return driver is not None and shutil.which("chromium") is not None
+    if capability == "fuse":
+        library = importlib.util.find_spec("mfusepy") is not None
+        return library and Path("/dev/fuse").exists() and shutil.which("fusermount3") is not None
+    if capability == "rsync":
+        return shutil.which("rsync") is not None
     raise ValueError(f"unknown capability {capability!r}")
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from cove.client import Client
@@ -24,7 +24,7 @@ __all__ = ["Type", "Types"]
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 JSON = "application/json"
-# Group-versions asked at once; upstream's clients allow themselves as many.
+# Requests at once; upstream's clients allow themselves as many.
 TOGETHER = 32
 Failure = StatusError | ClientError
 # Where it is, its kind, whether it is namespaced, whether it can be watched.
@@ -100,6 +100,29 @@ class Types:
                 if not dot or wanted == group:
                     raise failure
         return found
+
+    async def used(self, types: Sequence[Type], namespace: str) -> list[Type]:
+        """Those of ``types`` that have objects; pods always, and those that cannot be asked.
+
+        Looking into what cannot be listed tells why.
+        """
+        limit = asyncio.Semaphore(TOGETHER)
+
+        async def empty(type_: Type) -> bool:
+            if type_.gvr.resource == "pods" and not type_.gvr.group:
+                return False
+            async with limit:
+                try:
+                    async for page in self._client.pages(
+                        type_.gvr, namespace or None, page_size=1, metadata_only=True
+                    ):
+                        return not page.items
+                except (StatusError, ClientError):
+                    return False
+            return True
+
+        hidden = await asyncio.gather(*map(empty, types))
+        return [t for t, hide in zip(types, hidden, strict=True) if not hide]
 
     async def _ask(self) -> Known:
         """What the server has now; who asks at the same time shares the answer."""

@@ -87,6 +87,8 @@ class Followed:
         self.entries: dict[str, Entry] = {}
         self.used = time.monotonic()
         self.listed = 0.0
+        # Made when somebody asks, kept up from then on.
+        self._labels: dict[str, dict[str, set[str]]] | None = None
         self._tell = tell
         self._broken = broken
         self._changed = asyncio.Event()
@@ -114,9 +116,26 @@ class Followed:
         doc = self.informer.get(self.namespace or None, name)
         return None if doc is None else whole(doc, self.type)
 
-    def docs(self) -> list[Doc]:
-        """All objects, in no order; their ``managedFields`` say only when the last write was."""
-        return [whole(doc, self.type) for doc in self.informer.list()]
+    def labels(self) -> dict[str, dict[str, set[str]]]:
+        """The names of the objects by key and value of their labels, not to be changed."""
+        if self._labels is None:
+            self._labels = {}
+            for doc in self.informer.list():
+                self._label(doc, set.add)
+        return self._labels
+
+    def _label(self, doc: Doc, change: Callable[[set[str], str], None]) -> None:
+        """Add an object to the labels, or take it out, by a method of sets."""
+        assert self._labels is not None
+        metadata = doc["metadata"]
+        for key, value in (metadata.get("labels") or {}).items():
+            values = self._labels.setdefault(key, {})
+            names = values.setdefault(value, set())
+            change(names, metadata["name"])
+            if not names:
+                del values[value]
+            if not values:
+                del self._labels[key]
 
     def _handle(self, old: Doc | None, new: Doc | None, *, initial: bool) -> None:
         doc = new or old
@@ -126,15 +145,28 @@ class Followed:
             self.entries.pop(name, None)
         else:
             self.entries[name] = Entry(new)
+        if self._labels is not None:
+            if old is not None:
+                self._label(old, set.discard)
+            if new is not None:
+                self._label(new, set.add)
         if not initial:
             self._changed.set()
             self._tell(Change(self.type, self.namespace, name, new is None))
 
+    @property
+    def unwatchable(self) -> bool:
+        """Whether listing is allowed and watching is not: to try again would be polling."""
+        problem = self.informer.problem
+        return (
+            self.informer.synced.is_set()
+            and isinstance(problem, StatusError)
+            and problem.code in (403, 405)
+        )
+
     def _noted(self) -> None:
         self._changed.set()
-        problem = self.informer.problem
-        if self.listed and isinstance(problem, StatusError) and problem.code in (403, 405):
-            # Listing is allowed, watching is not: asking again and again would be polling.
+        if self.unwatchable:
             self._broken(self)
 
     async def start(self) -> None:
@@ -353,6 +385,8 @@ class Following:
             await followed.close()
             raise
         self._followed[key] = followed
+        if followed.unwatchable:
+            self._drop(key)
         self._trim(key)
         self._arm()
         return followed

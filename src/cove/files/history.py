@@ -1,7 +1,7 @@
-"""history/: the versions of an object that an embedded cluster remembers.
+"""history/: the versions of objects that an embedded cluster remembers.
 
-A version is told by ``GET /cove/history/PATH``; other servers have no such path, and then
-objects have no ``history/``.
+They are told by ``GET /cove/history/PATH``; other servers have no such path, and then there is
+no ``/history``.
 """
 
 from __future__ import annotations
@@ -58,6 +58,14 @@ class History:
             # Who has versions says that this path names no objects; others that it is none.
             return e.code == 400
         return False
+
+    async def names(self, type_: Type, namespace: str) -> set[str]:
+        """The objects of a collection that were written since the server remembers.
+
+        Those that are gone are among them, those that have not changed for long are not.
+        """
+        versions = await history(self._client, type_.gvr, "", namespace or None)
+        return {version.object["metadata"]["name"] for version in versions}
 
     async def revisions(self, type_: Type, namespace: str, name: str) -> list[Revision]:
         """The versions, oldest first; the one of a deletion is the last there was."""

@@ -3,12 +3,14 @@
 ::
 
     /namespaces/NS/TYPE/NAME/{manifest.yaml,manifest.json,status.yaml,events.txt,describe.txt}
-    /namespaces/NS/TYPE/NAME/history/REVISION.yaml
     /namespaces/NS/pods/NAME/logs/CONTAINER.log
     /namespaces/NS/pods/NAME/logs/{previous,timestamps}/CONTAINER.log
-    /namespaces/NS/by-label/TYPE/KEY/VALUE/NAME -> ../../../../TYPE/NAME
-    /cluster/TYPE/NAME/{manifest.yaml,manifest.json,status.yaml,describe.txt,history}
-    /cluster/by-label/TYPE/KEY/VALUE/NAME -> …
+    /cluster/TYPE/NAME/{manifest.yaml,manifest.json,status.yaml,describe.txt}
+
+and two views of the same, so that everything is once where ``grep -r`` looks::
+
+    /by-label/{namespaces/NS,cluster}/TYPE/KEY/VALUE/NAME -> …/TYPE/NAME
+    /history/{namespaces/NS,cluster}/TYPE/NAME/REVISION.yaml
 
 :func:`parse` is pure: whether there is such a type or object, others find out.
 """
@@ -31,7 +33,6 @@ __all__ = [
     "key_of_component",
     "key_to_component",
     "parse",
-    "revision_of",
     "value_of_component",
     "value_to_component",
 ]
@@ -40,6 +41,7 @@ NAMESPACES, CLUSTER, BY_LABEL = "namespaces", "cluster", "by-label"
 YAML, JSON, STATUS = "manifest.yaml", "manifest.json", "status.yaml"
 EVENTS, DESCRIBE = "events.txt", "describe.txt"
 LOGS, PREVIOUS, TIMESTAMPS, HISTORY = "logs", "previous", "timestamps", "history"
+VIEWS = (BY_LABEL, HISTORY)
 FILES = (YAML, JSON, STATUS, EVENTS, DESCRIBE)
 # Control characters, and what would mean something else in a URL.
 _REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f/%?#]|[\ud800-\udfff]")
@@ -51,7 +53,9 @@ class Level(Enum):
     """How deep a path is, and into what."""
 
     ROOT = "/"
+    VIEW = "/by-label, /history"
     NAMESPACES = "/namespaces"
+    # The directories of types.
     NAMESPACE = "/namespaces/NS"
     CLUSTER = "/cluster"
     TYPE = "TYPE"
@@ -59,25 +63,23 @@ class Level(Enum):
     FILE = "TYPE/NAME/FILE"
     LOGS = "TYPE/NAME/logs"
     LOG = "TYPE/NAME/logs/CONTAINER.log"
-    HISTORY = "TYPE/NAME/history"
-    REVISION = "TYPE/NAME/history/REVISION.yaml"
-    LABELS = "by-label"
-    LABEL_TYPE = "by-label/TYPE"
-    LABEL_KEY = "by-label/TYPE/KEY"
-    LABEL_VALUE = "by-label/TYPE/KEY/VALUE"
-    LINK = "by-label/TYPE/KEY/VALUE/NAME"
+    LABEL_KEY = "TYPE/KEY"
+    LABEL_VALUE = "TYPE/KEY/VALUE"
+    LINK = "TYPE/KEY/VALUE/NAME"
+    REVISION = "TYPE/NAME/REVISION.yaml"
 
 
 class Place(NamedTuple):
     """What a path names.
 
-    ``namespace`` "" is the cluster's own scope; ``variant`` is "", "previous" or
-    "timestamps" of logs; ``leaf`` is a file, a container, a revision's file or a label's
-    value, ``key`` a label's key.
+    ``view`` is "", "by-label" or "history"; ``namespace`` "" is the cluster's own scope;
+    ``variant`` is "", "previous" or "timestamps" of logs; ``leaf`` is a file, a container, a
+    revision's file or a label's value, ``key`` a label's key.
     """
 
     path: str
     level: Level
+    view: str = ""
     namespace: str = ""
     type: str = ""
     name: str = ""
@@ -86,9 +88,11 @@ class Place(NamedTuple):
     key: str = ""
 
     @property
-    def scope(self) -> str:
-        """The directory of the types: ``/cluster`` or ``/namespaces/NS``."""
-        return f"/{NAMESPACES}/{self.namespace}" if self.namespace else f"/{CLUSTER}"
+    def target(self) -> str:
+        """Of a link: where it leads, from its own directory."""
+        up = "/".join([".."] * (self.path.count("/") - 1))
+        scope = f"{NAMESPACES}/{self.namespace}" if self.namespace else CLUSTER
+        return f"{up}/{scope}/{self.type}/{self.name}"
 
 
 def join(folder: str, name: str) -> str:
@@ -109,67 +113,70 @@ def parse(path: str) -> Place:
             raise not_found(path, "no name in Kubernetes is so")
     if not parts:
         return Place(whole, Level.ROOT)
+    view = ""
+    if parts[0] in VIEWS:
+        view, *parts = parts
+        if not parts:
+            return Place(whole, Level.VIEW, view)
+    place = Place(whole, Level.NAMESPACES, view)
     if parts[0] == CLUSTER:
-        if len(parts) == 1:
-            return Place(whole, Level.CLUSTER)
-        return _below(path, whole, "", parts[1:])
-    if parts[0] == NAMESPACES:
-        if len(parts) == 1:
-            return Place(whole, Level.NAMESPACES)
-        if len(parts) == 2:
-            return Place(whole, Level.NAMESPACE, parts[1])
-        return _below(path, whole, parts[1], parts[2:])
-    raise not_found(path)
-
-
-def _below(asked: str, path: str, namespace: str, parts: list[str]) -> Place:
-    if parts[0] == BY_LABEL:
-        return _labels(asked, path, namespace, parts[1:])
-    type_, *rest = parts
+        place, rest = place._replace(level=Level.CLUSTER), parts[1:]
+    elif parts[0] == NAMESPACES:
+        rest = parts[2:]
+        if len(parts) > 1:
+            place = place._replace(level=Level.NAMESPACE, namespace=parts[1])
+    else:
+        raise not_found(path)
     if not rest:
-        return Place(path, Level.TYPE, namespace, type_)
-    name, *rest = rest
-    if not rest:
-        return Place(path, Level.OBJECT, namespace, type_, name)
-    first = rest[0]
-    if first in FILES and len(rest) == 1 and (namespace or first != EVENTS):
-        return Place(path, Level.FILE, namespace, type_, name, first)
-    if first == HISTORY and len(rest) == 1:
-        return Place(path, Level.HISTORY, namespace, type_, name)
-    if first == HISTORY and len(rest) == 2 and _REVISION.fullmatch(rest[1]):
-        return Place(path, Level.REVISION, namespace, type_, name, rest[1])
-    if first == LOGS and namespace and type_.partition(".")[0] == "pods":
-        return _log(asked, path, namespace, type_, name, rest[1:])
-    raise not_found(asked)
+        return place
+    place = place._replace(level=Level.TYPE, type=rest[0])
+    if len(rest) == 1:
+        return place
+    below = {"": _object, BY_LABEL: _label, HISTORY: _version}[view](place, rest[1:])
+    if below is None:
+        raise not_found(path)
+    return below
 
 
-def _log(asked: str, path: str, namespace: str, type_: str, name: str, rest: list[str]) -> Place:
-    variant = ""
+def _object(place: Place, rest: list[str]) -> Place | None:
+    place = place._replace(level=Level.OBJECT, name=rest[0])
+    if len(rest) == 1:
+        return place
+    first = rest[1]
+    if first in FILES and len(rest) == 2 and (place.namespace or first != EVENTS):
+        return place._replace(level=Level.FILE, leaf=first)
+    if first == LOGS and place.namespace and place.type.partition(".")[0] == "pods":
+        return _log(place, rest[2:])
+    return None
+
+
+def _log(place: Place, rest: list[str]) -> Place | None:
     if rest and rest[0] in (PREVIOUS, TIMESTAMPS):
-        variant, rest = rest[0], rest[1:]
+        place, rest = place._replace(variant=rest[0]), rest[1:]
     if not rest:
-        return Place(path, Level.LOGS, namespace, type_, name, variant=variant)
+        return place._replace(level=Level.LOGS)
     match = _LOG.fullmatch(rest[0])
     if len(rest) > 1 or match is None:
-        raise not_found(asked)
-    return Place(path, Level.LOG, namespace, type_, name, match.group(1), variant)
+        return None
+    return place._replace(level=Level.LOG, leaf=match.group(1))
 
 
-def _labels(asked: str, path: str, namespace: str, parts: list[str]) -> Place:
-    if not parts:
-        return Place(path, Level.LABELS, namespace)
-    type_ = parts[0]
-    if len(parts) == 1:
-        return Place(path, Level.LABEL_TYPE, namespace, type_)
-    key = key_of_component(parts[1])
-    if len(parts) == 2:
-        return Place(path, Level.LABEL_KEY, namespace, type_, key=key)
-    value = value_of_component(parts[2])
-    if len(parts) == 3:
-        return Place(path, Level.LABEL_VALUE, namespace, type_, leaf=value, key=key)
-    if len(parts) == 4:
-        return Place(path, Level.LINK, namespace, type_, parts[3], value, key=key)
-    raise not_found(asked)
+def _version(place: Place, rest: list[str]) -> Place | None:
+    place = place._replace(level=Level.OBJECT, name=rest[0])
+    if len(rest) == 1:
+        return place
+    if len(rest) == 2 and _REVISION.fullmatch(rest[1]):
+        return place._replace(level=Level.REVISION, leaf=rest[1])
+    return None
+
+
+def _label(place: Place, rest: list[str]) -> Place | None:
+    place = place._replace(level=Level.LABEL_KEY, key=key_of_component(rest[0]))
+    if len(rest) > 1:
+        place = place._replace(level=Level.LABEL_VALUE, leaf=value_of_component(rest[1]))
+    if len(rest) > 2:
+        place = place._replace(level=Level.LINK, name=rest[2])
+    return place if len(rest) < 4 else None
 
 
 def key_to_component(key: str) -> str:
@@ -190,10 +197,3 @@ def value_to_component(value: str) -> str:
 def value_of_component(name: str) -> str:
     """The value that :func:`value_to_component` made a name of."""
     return "" if name == "_" else name
-
-
-def revision_of(leaf: str) -> int:
-    """The revision that a file of ``history/`` is of."""
-    match = _REVISION.fullmatch(leaf)
-    assert match is not None, leaf
-    return int(match.group(1))

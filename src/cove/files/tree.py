@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any, Self
@@ -21,19 +21,26 @@ from cove.files.describe import describe
 from cove.files.discovery import Type, Types
 from cove.files.documents import inode, redacted, render
 from cove.files.errors import FileError, file_error, is_a_directory, not_a_directory, not_found
+from cove.files.folders import (
+    MANIFESTS,
+    file_attributes,
+    files,
+    folders,
+    logs_folder,
+    namespace_folder,
+    object_folder,
+    pod_logs,
+    writes_logs,
+)
 from cove.files.following import OBJECTS, WATCHES, Entry, Followed, Following
 from cove.files.history import History, Revision
 from cove.files.paths import (
     BY_LABEL,
     CLUSTER,
-    DESCRIBE,
     EVENTS,
     HISTORY,
-    JSON,
-    LOGS,
     NAMESPACES,
     PREVIOUS,
-    STATUS,
     YAML,
     Level,
     Place,
@@ -53,13 +60,12 @@ __all__ = ["Tree"]
 
 Doc = dict[str, Any]
 NAMESPACE_TYPE = Type(GVR("", "v1", "namespaces"), "Namespace", False, "namespaces")
-# Types probed at once where empty ones are hidden.
-TOGETHER = 16
 # Bytes of rendered files kept for who asks for a length first and for the content then.
 RENDERED = 32 * 1024 * 1024
 # Seconds to wait for the whole of a log when its length is asked for.
 SETTLE = 5.0
-MANIFESTS = (YAML, JSON, STATUS)
+# What is always there, the same for everybody.
+_FIXED = (Level.ROOT, Level.VIEW, Level.NAMESPACES, Level.CLUSTER)
 UID, VERSION = "user.kubernetes.uid", "user.kubernetes.resourceVersion"
 
 
@@ -132,29 +138,53 @@ class Tree:
         """
         place = _parsed(path)
         level = place.level
-        if level in (Level.ROOT, Level.NAMESPACES, Level.CLUSTER):
+        if level in _FIXED and place.view != HISTORY:
             return self._folder(place)
+        if place.namespace and self._outside(place.namespace):
+            return None
         if level is Level.NAMESPACE:
-            if self._outside(place.namespace):
-                return None
             entry = self.following.peek_entry(NAMESPACE_TYPE, "", place.namespace)
-            return None if entry is None else _namespace_folder(entry)
+            return None if entry is None else namespace_folder(place, entry)
+        type_ = self.types.peek(bool(place.namespace), place.type)
+        if type_ is None or place.view:
+            return None
+        if level is Level.TYPE:
+            there = not place.namespace or self.following.peek_entry(
+                NAMESPACE_TYPE, "", place.namespace
+            )
+            return self._folder(place) if there else None
+        if level is Level.OBJECT:
+            entry = self.following.peek_entry(type_, place.namespace, place.name)
+            return None if entry is None else object_folder(entry)
+        if level is Level.LOGS and not place.variant and writes_logs(type_):
+            entry = self.following.peek_entry(type_, place.namespace, place.name)
+            return None if entry is None else logs_folder(place, entry)
+        if level is Level.FILE and place.leaf in MANIFESTS:
+            content = self._peek_manifest(type_, place)
+            return (
+                None
+                if content is None
+                else file_attributes(content[0], place.leaf, len(content[1]))
+            )
+        return None
+
+    def peek_list(self, path: str) -> list[Listed] | None:
+        """What is in an object's directory, from any thread, if nobody has to be asked; else None.
+
+        Listings of what may come and go are always confirmed.
+        """
+        place = _parsed(path)
+        if place.view or place.level not in (Level.OBJECT, Level.LOGS):
+            return None
         type_ = self.types.peek(bool(place.namespace), place.type)
         if type_ is None or self._outside(place.namespace):
             return None
-        if level is Level.TYPE:
-            if place.namespace and not self.following.peek_entry(
-                NAMESPACE_TYPE, "", place.namespace
-            ):
-                return None
-            return self._folder(place)
-        if level is Level.OBJECT:
-            entry = self.following.peek_entry(type_, place.namespace, place.name)
-            return None if entry is None else _object_folder(entry)
-        if level is Level.FILE and place.leaf in MANIFESTS:
-            content = self._peek_manifest(type_, place)
-            return None if content is None else _file(content[0], place.leaf, len(content[1]))
-        return None
+        found = self.following.peek_doc(type_, place.namespace, place.name)
+        if found is None:
+            return None
+        if place.level is Level.OBJECT:
+            return files(place, type_, found[0])
+        return pod_logs(place, *found) if writes_logs(type_) else None
 
     def peek_content(self, path: str) -> bytes | None:
         """What a file holds, from any thread, if nobody has to be asked for it; else None."""
@@ -169,6 +199,9 @@ class Tree:
 
     async def readdir(self, path: str) -> list[Listed]:
         """What is in a directory, "." and ".." left out; raises ENOTDIR for a file."""
+        known = self.peek_list(path)
+        if known is not None:
+            return known
         async with _told(path):
             return await self._list(_parsed(path))
 
@@ -207,7 +240,7 @@ class Tree:
             if place.level is not Level.LINK:
                 raise FileError(errno.EINVAL, path)
             await self._linked(place)
-            return f"../../../../{place.type}/{place.name}"
+            return place.target
 
     async def xattrs(self, path: str) -> dict[str, bytes]:
         """The extended attributes: an object's uid and resourceVersion, on all files of it."""
@@ -219,7 +252,7 @@ class Tree:
                 metadata = (await self._revision(place)).doc["metadata"]
                 version = metadata.get("resourceVersion", "")
                 return {UID: metadata.get("uid", "").encode(), VERSION: version.encode()}
-            elif place.name and place.level is not Level.LINK:
+            elif place.name and not place.view:
                 entry, _ = await self._object(place)
             else:
                 await self._attributes(place)
@@ -232,42 +265,33 @@ class Tree:
 
     async def _attributes(self, place: Place) -> Attributes:
         level = place.level
-        if level in (Level.ROOT, Level.NAMESPACES, Level.CLUSTER):
+        if place.view == HISTORY:
+            return await self._past(place)
+        if level in _FIXED:
             return self._folder(place)
         if level is Level.NAMESPACE:
             entry = await self._namespace(place.namespace, place.path)
-            return self._folder(place) if entry is None else _namespace_folder(entry)
-        if level in (Level.TYPE, Level.LABELS, Level.LABEL_TYPE):
+            return self._folder(place) if entry is None else namespace_folder(place, entry)
+        if level is Level.TYPE:
             await self._scope(place)
-            if level is not Level.LABELS:
-                await self._type(place)
+            await self._type(place)
             return self._folder(place)
         if level in (Level.LABEL_KEY, Level.LABEL_VALUE):
-            if not await self._labelled(place):
-                raise not_found(place.path)
+            await self._labelled(place, fresh=False)
             return self._folder(place)
         if level is Level.LINK:
             entry = await self._linked(place)
-            target = f"../../../../{place.type}/{place.name}"
-            return Attributes("link", inode(place.path), len(target), entry.mtime)
+            return Attributes("link", inode(place.path), len(place.target), entry.mtime)
         entry, doc = await self._object(place)
         if level is Level.OBJECT:
-            return _object_folder(entry)
+            return object_folder(entry)
         if level is Level.FILE:
             content = await self._file(place, entry, doc)
-            return _file(entry, place.leaf, len(content), settled=place.leaf in MANIFESTS)
-        if level is Level.HISTORY:
-            if not await self._history.kept():
-                raise not_found(place.path)
-            return Attributes("directory", inode(entry.uid, HISTORY), mtime=entry.mtime)
-        if level is Level.REVISION:
-            revision = await self._revision(place)
-            size = len(self._shown(await self._type(place), revision.doc, YAML))
-            return Attributes("file", inode(entry.uid, revision.file), size, revision.mtime)
+            return file_attributes(entry, place.leaf, len(content), settled=place.leaf in MANIFESTS)
         if level is Level.LOGS:
             if place.variant == PREVIOUS and not logs.has_previous(doc):
                 raise not_found(place.path)
-            return Attributes("directory", inode(entry.uid, LOGS, place.variant), mtime=entry.mtime)
+            return logs_folder(place, entry)
         assert level is Level.LOG, level
         return await self._log(place, entry, doc)
 
@@ -278,149 +302,173 @@ class Tree:
 
     async def _list(self, place: Place) -> list[Listed]:
         level = place.level
+        if place.view == HISTORY and not await self._history.kept():
+            raise not_found(place.path)
         if level is Level.ROOT:
-            return _folders(place, (NAMESPACES, CLUSTER))
+            kept = await self._history.kept()
+            views = (BY_LABEL, HISTORY) if kept else (BY_LABEL,)
+            return folders(place, (NAMESPACES, CLUSTER, *views))
+        if level is Level.VIEW:
+            return folders(place, (NAMESPACES, CLUSTER))
         if level is Level.NAMESPACES:
-            return await self._namespaces()
+            return await self._namespaces(place)
         if level in (Level.NAMESPACE, Level.CLUSTER):
             await self._scope(place)
-            types = await self._types(place.namespace)
-            return _folders(place, (*(t.shown for t in types), BY_LABEL))
+            return folders(place, [t.shown for t in await self._types(place.namespace)])
+        if place.view == HISTORY:
+            return await self._versions_of(place)
+        if level in (Level.LABEL_KEY, Level.LABEL_VALUE) or (place.view and level is Level.TYPE):
+            return await self._labels(place)
         if level is Level.TYPE:
             return await self._objects(place)
-        if level is Level.LABELS:
-            await self._scope(place)
-            return _folders(place, [t.shown for t in await self._types(place.namespace)])
-        if level in (Level.LABEL_TYPE, Level.LABEL_KEY, Level.LABEL_VALUE):
-            return await self._labels(place)
-        if level in (Level.OBJECT, Level.LOGS, Level.HISTORY):
+        if level in (Level.OBJECT, Level.LOGS):
             entry, doc = await self._object(place)
             if level is Level.OBJECT:
-                return await self._files(place, entry)
-            if level is Level.LOGS:
-                return self._logs(place, entry, doc)
-            if not await self._history.kept():
-                raise not_found(place.path)
-            return [
-                Listed(r.file, "file", inode(entry.uid, r.file))
-                for r in await self._versions(place)
-            ]
+                return files(place, await self._type(place), entry)
+            return pod_logs(place, entry, doc)
         await self._attributes(place)
         raise not_a_directory(place.path)
 
-    async def _namespaces(self) -> list[Listed]:
+    async def _namespaces(self, place: Place) -> list[Listed]:
         if self._limit_to:
-            there = await asyncio.gather(*map(self._exists, sorted(self._limit_to)))
+            there = await asyncio.gather(*(self._exists(place, n) for n in sorted(self._limit_to)))
             return [listed for listed in there if listed is not None]
         found = await self.following.listing(NAMESPACE_TYPE, "")
         return [
             Listed(e.name, "directory", folder.inode, folder)
             for e in [*found.entries.values()]
-            for folder in (_namespace_folder(e),)
+            for folder in (namespace_folder(place, e),)
         ]
 
-    async def _exists(self, name: str) -> Listed | None:
-        path = f"/{NAMESPACES}/{name}"
+    async def _exists(self, place: Place, name: str) -> Listed | None:
+        path = join(place.path, name)
         try:
             entry = await self._namespace(name, path)
         except StatusError as e:
             if e.code == 404:
                 return None
             raise
-        return Listed(name, "directory", inode(entry.uid, "scope") if entry else inode(path))
+        number = inode(path) if entry is None else namespace_folder(place, entry).inode
+        return Listed(name, "directory", number)
 
     async def _types(self, namespace: str) -> list[Type]:
         types = await self.types.listed(bool(namespace))
-        if not self._hide_empty_types:
-            return types
-        limit = asyncio.Semaphore(TOGETHER)
-
-        async def empty(type_: Type) -> bool:
-            if _writes_logs(type_):
-                return False
-            async with limit:
-                try:
-                    async for page in self._client.pages(
-                        type_.gvr, namespace or None, page_size=1, metadata_only=True
-                    ):
-                        return not page.items
-                except (StatusError, ClientError):
-                    # What cannot be told is shown: looking into it tells why.
-                    return False
-            return True
-
-        hidden = await asyncio.gather(*map(empty, types))
-        return [t for t, hide in zip(types, hidden, strict=True) if not hide]
+        return await self.types.used(types, namespace) if self._hide_empty_types else types
 
     async def _objects(self, place: Place) -> list[Listed]:
         await self._scope(place)
         found = await self._followed(await self._type(place), place)
         return [
-            Listed(e.name, "directory", e.inode, _object_folder(e))
+            Listed(e.name, "directory", e.inode, object_folder(e))
             for e in [*found.entries.values()]
         ]
 
-    async def _followed(self, type_: Type, place: Place) -> Followed:
+    async def _followed(self, type_: Type, place: Place, *, fresh: bool = True) -> Followed:
         try:
-            return await self.following.listing(type_, place.namespace)
+            if fresh:
+                return await self.following.listing(type_, place.namespace)
+            return await self.following.collection(type_, place.namespace)
         except StatusError as e:
             if e.code == 404:
                 # Its definition is gone.
                 self.types.forget()
             raise
 
-    async def _files(self, place: Place, entry: Entry) -> list[Listed]:
-        names = [*MANIFESTS, DESCRIBE, *([EVENTS] if place.namespace else [])]
-        listed = [Listed(name, "file", inode(entry.uid, name)) for name in names]
-        if _writes_logs(await self._type(place)):
-            listed.append(Listed(LOGS, "directory", inode(entry.uid, LOGS, "")))
-        if await self._history.kept():
-            listed.append(Listed(HISTORY, "directory", inode(entry.uid, HISTORY)))
-        return listed
-
-    def _logs(self, place: Place, entry: Entry, doc: Doc) -> list[Listed]:
-        ran = logs.has_previous(doc)
-        names = ran if place.variant == PREVIOUS else logs.containers(doc)
-        if place.variant == PREVIOUS and not ran:
-            raise not_found(place.path)
-        listed = [
-            Listed(f"{name}.log", "file", inode(entry.uid, name, place.variant)) for name in names
-        ]
-        if not place.variant and ran:
-            listed.append(Listed(PREVIOUS, "directory", inode(entry.uid, LOGS, PREVIOUS)))
-        return listed
-
     # -- labels
 
-    async def _labelled(self, place: Place) -> list[Doc]:
-        """The objects that have the label of a place: its key, or its key and value, or any."""
+    async def _labelled(self, place: Place, *, fresh: bool = True) -> dict[str, Any] | set[str]:
+        """What is below a place: keys, values of a key, names of objects; ENOENT for nothing."""
         await self._scope(place)
-        found = await self._followed(await self._type(place), place)
-        docs = [(d, d["metadata"].get("labels") or {}) for d in found.docs()]
-        if place.level is Level.LABEL_TYPE:
-            return [doc for doc, _ in docs]
-        if place.level is Level.LABEL_KEY:
-            return [doc for doc, labels in docs if place.key in labels]
-        return [doc for doc, labels in docs if labels.get(place.key) == place.leaf]
+        found = await self._followed(await self._type(place), place, fresh=fresh)
+        keys = found.labels()
+        if place.level is Level.TYPE:
+            return keys
+        values = keys.get(place.key, {})
+        below = values if place.level is Level.LABEL_KEY else values.get(place.leaf, set())
+        if not below and not fresh:
+            return await self._labelled(place)
+        if not below:
+            raise not_found(place.path)
+        return below
 
     async def _labels(self, place: Place) -> list[Listed]:
-        docs = await self._labelled(place)
-        if place.level is Level.LABEL_TYPE:
-            keys = {key for d in docs for key in d["metadata"].get("labels") or ()}
-            return _folders(place, map(key_to_component, sorted(keys)))
-        if not docs:
-            raise not_found(place.path)
+        below = sorted(await self._labelled(place))
+        if place.level is Level.TYPE:
+            return folders(place, map(key_to_component, below))
         if place.level is Level.LABEL_KEY:
-            values = {d["metadata"]["labels"][place.key] for d in docs}
-            return _folders(place, map(value_to_component, sorted(values)))
-        names = [d["metadata"]["name"] for d in docs]
-        return [Listed(name, "link", inode(join(place.path, name))) for name in names]
+            return folders(place, map(value_to_component, below))
+        return [Listed(name, "link", inode(join(place.path, name))) for name in below]
 
     async def _linked(self, place: Place) -> Entry:
         entry, doc = await self._object(place)
         if (doc["metadata"].get("labels") or {}).get(place.key) != place.leaf:
             raise not_found(place.path)
         return entry
+
+    # -- history
+
+    async def _past(self, place: Place) -> Attributes:
+        if not await self._history.kept():
+            raise not_found(place.path)
+        if place.level in _FIXED:
+            return self._folder(place)
+        if place.level is Level.REVISION:
+            revision = await self._revision(place)
+            size = len(self._shown(await self._type(place), revision.doc, YAML))
+            return Attributes("file", inode(place.path), size, revision.mtime)
+        await self._scope(place)
+        if place.level is Level.NAMESPACE:
+            return self._folder(place)
+        await self._type(place)
+        if place.level is Level.OBJECT:
+            versions = await self._versions(place)
+            if not versions:
+                raise not_found(place.path)
+            return Attributes("directory", inode(place.path), mtime=versions[-1].mtime)
+        return self._folder(place)
+
+    async def _versions_of(self, place: Place) -> list[Listed]:
+        """Of a type, the objects there are and were; of an object, its versions."""
+        if place.level is Level.TYPE:
+            await self._scope(place)
+            type_ = await self._type(place)
+            if not type_.watched:
+                # Not stored but made up when asked for, such as componentstatuses.
+                return []
+            found = await self._followed(type_, place)
+            names = {*found.entries, *await self._history.names(type_, place.namespace)}
+            return folders(place, sorted(names))
+        if place.level is Level.REVISION:
+            await self._revision(place)
+            raise not_a_directory(place.path)
+        versions = await self._versions(place)
+        if not versions:
+            raise not_found(place.path)
+        return [Listed(r.file, "file", inode(join(place.path, r.file))) for r in versions]
+
+    async def _versions(self, place: Place) -> list[Revision]:
+        if self._outside(place.namespace):
+            raise not_found(place.path)
+        type_ = await self._type(place)
+        key = (type_, place.namespace, place.name)
+        known = self._revisions.get(key)
+        if known is None:
+            try:
+                known = await self._history.revisions(*key)
+            except StatusError as e:
+                if e.code != 404:
+                    raise
+                # Neither is there such an object nor was there one; or it is not stored.
+                known = []
+            self._revisions.put(key, known)
+        return known
+
+    async def _revision(self, place: Place) -> Revision:
+        if await self._history.kept():
+            for revision in await self._versions(place):
+                if revision.file == place.leaf:
+                    return revision
+        raise not_found(place.path)
 
     # -- scopes, types, objects
 
@@ -462,7 +510,7 @@ class Tree:
         if self._outside(place.namespace):
             raise not_found(place.path)
         type_ = await self._type(place)
-        if place.level in (Level.LOG, Level.LOGS) and not _writes_logs(type_):
+        if place.level in (Level.LOG, Level.LOGS) and not writes_logs(type_):
             raise not_found(place.path)
         try:
             return await self.following.get(type_, place.namespace, place.name)
@@ -476,7 +524,6 @@ class Tree:
 
     async def _content(self, place: Place) -> bytes:
         if place.level is Level.REVISION:
-            await self._object(place)
             revision = await self._revision(place)
             return self._shown(await self._type(place), revision.doc, YAML)
         if place.level is not Level.FILE:
@@ -529,29 +576,6 @@ class Tree:
         self._events.put(entry.uid, rows)
         return rows
 
-    async def _versions(self, place: Place) -> list[Revision]:
-        type_ = await self._type(place)
-        key = (type_, place.namespace, place.name)
-        known = self._revisions.get(key)
-        if known is None:
-            try:
-                known = await self._history.revisions(*key)
-            except StatusError as e:
-                if e.code != 404:
-                    raise
-                # Objects that are not stored, such as componentstatuses, have no versions.
-                known = []
-            self._revisions.put(key, known)
-        return known
-
-    async def _revision(self, place: Place) -> Revision:
-        if not await self._history.kept():
-            raise not_found(place.path)
-        for revision in await self._versions(place):
-            if revision.file == place.leaf:
-                return revision
-        raise not_found(place.path)
-
     # -- logs
 
     async def _log(self, place: Place, entry: Entry, doc: Doc) -> Attributes:
@@ -560,26 +584,6 @@ class Tree:
         size = await self.spools.size(place, SETTLE)
         number = inode(entry.uid, place.leaf, place.variant)
         return Attributes("file", number, size, entry.mtime, settled=False)
-
-
-def _folders(place: Place, names: Iterable[str]) -> list[Listed]:
-    return [Listed(name, "directory", inode(join(place.path, name))) for name in names]
-
-
-def _namespace_folder(entry: Entry) -> Attributes:
-    return Attributes("directory", inode(entry.uid, "scope"), 0, entry.mtime)
-
-
-def _object_folder(entry: Entry) -> Attributes:
-    return Attributes("directory", entry.inode, 0, entry.mtime)
-
-
-def _file(entry: Entry, leaf: str, size: int, *, settled: bool = True) -> Attributes:
-    return Attributes("file", inode(entry.uid, leaf), size, entry.mtime, settled)
-
-
-def _writes_logs(type_: Type) -> bool:
-    return type_.gvr.resource == "pods" and not type_.gvr.group
 
 
 @asynccontextmanager

@@ -61,6 +61,7 @@ class Operations:
         self._ending = ending
         self._open: dict[int, OpenFile] = {}
         self._paths: dict[int, str] = {}
+        self._listings: dict[int, list[Listed]] = {}
         self._numbers = itertools.count(1)
         self.uid, self.gid = os.getuid(), os.getgid()
 
@@ -87,7 +88,8 @@ class Operations:
 
     def listed(self, path: str) -> list[Listed]:
         """What is in a directory."""
-        return self.bridge.call(self.tree.readdir, path)
+        known = self.tree.peek_list(path)
+        return self.bridge.call(self.tree.readdir, path) if known is None else known
 
     def path_of(self, number: int) -> str:
         """Of an open file."""
@@ -135,8 +137,16 @@ class Operations:
         entries = self.listed(self.path_of(fh))
         return [".", "..", *(entry.name for entry in entries)]
 
+    def entries(self, fh: int, offset: int) -> list[Listed]:
+        """What is in an open directory: listed when it is read from the start, kept till the end."""
+        if offset == 0 or fh not in self._listings:
+            here = [Listed(name, "directory", 0) for name in (".", "..")]
+            self._listings[fh] = [*here, *self.listed(self.path_of(fh))]
+        return self._listings[fh]
+
     def releasedir(self, path: str | None, fh: int) -> int:
         """Nobody has it open any more."""
+        self._listings.pop(fh, None)
         self._paths.pop(fh, None)
         return 0
 
@@ -210,22 +220,21 @@ def make_session(mfusepy: ModuleType) -> type[Any]:
         def readdir_fuse_3(
             self, path: bytes, buffer: Any, filler: Any, offset: int, info: Any, flags: int
         ) -> int:
+            # By offsets, a buffer at a time: only so libfuse passes attributes on.
             operations: Operations = self.operations
-            folder = operations.path_of(info.contents.fh)
-            entries = operations.listed(folder)
+            entries = operations.entries(info.contents.fh, offset)
             st = mfusepy.c_stat()
-            st.st_mode = _MODES["directory"]
-            for name in (b".", b".."):
-                filler(buffer, name, st, 0, 0)
             plus = _FILL_PLUS if flags & _LIST_PLUS else 0
-            for entry in entries:
-                name = entry.name.encode(self.encoding, self.errors)
+            for number in range(offset, len(entries)):
+                entry = entries[number]
                 if entry.attributes is not None and plus:
                     operations.fill(st, entry.attributes)
-                    filler(buffer, name, st, 0, plus)
                 else:
                     st.st_mode, st.st_ino = _MODES[entry.kind], entry.inode
-                    filler(buffer, name, st, 0, 0)
+                filled = plus if entry.attributes is not None else 0
+                name = entry.name.encode(self.encoding, self.errors)
+                if filler(buffer, name, st, number + 1, filled):
+                    break
             return 0
 
     return Session

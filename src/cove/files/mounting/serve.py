@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -51,8 +52,14 @@ async def serve(options: MountOptions, ready: Callable[[str], None]) -> int:
             loop.remove_signal_handler(name)
 
 
+# Lists of thousands of objects make ten thousands of dictionaries, none of which is part of a
+# cycle: looking for cycles as often as Python does by default takes as long as reading them.
+GARBAGE = (100_000, 20, 100)
+
+
 def run(options: MountOptions, ready: Callable[[str], None]) -> int:
     """:func:`serve` on an event loop of its own, the fast one where there is one."""
+    gc.set_threshold(*GARBAGE)
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
         import uvloop
