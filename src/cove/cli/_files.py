@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -167,7 +168,8 @@ def mount(
         allow_other=allow_other,
     )
     options.source.connection()
-    if not os.path.lexists(path):
+    with contextlib.suppress(FileExistsError):
+        # One that a killed process left mounted is there, too.
         path.mkdir(parents=True)
     if foreground:
         from cove.files.mounting.serve import run

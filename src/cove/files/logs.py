@@ -101,7 +101,7 @@ class Spool:
         self._grown = asyncio.Event()
         self._ended = asyncio.Event()
         self._error: FileError | None = None
-        self._at_end = False
+        self._at_end = self._told_end = False
         self._task = asyncio.create_task(self._fetch(), name=f"log {path}")
         self._following: asyncio.Task[None] | None = None
 
@@ -138,7 +138,7 @@ class Spool:
         return self.size
 
     def poke(self) -> None:
-        """Somebody looks at a log whose end was read: from now on tell it as it grows."""
+        """Somebody looks at an open log whose end was read: from now on tell it as it grows."""
         if (
             self._at_end
             and self.handles
@@ -159,9 +159,14 @@ class Spool:
         if self._error is not None and self.size <= offset:
             raise FileError(self._error.errno or errno.EIO, self.path, self._error.reason)
         data = os.pread(self._file.fileno(), size, offset)
-        if len(data) < size:
+        if data or not self.complete:
+            self._at_end = self._at_end or offset + len(data) >= self.size
+            return data
+        # cat reads to the end, is told that it is the end, and leaves; who comes again waits
+        # for more.
+        if self._told_end:
             self.poke()
-            self._at_end = True
+        self._at_end = self._told_end = True
         return data
 
     def _want(self, end: int) -> None:
@@ -170,15 +175,16 @@ class Spool:
             self._more.set()
 
     def _put(self, chunk: bytes) -> None:
-        if self.size + len(chunk) > self._limit:
-            raise too_large(self.path, self._limit)
-        view = memoryview(chunk)
+        cut = self._limit - self.size
+        view = memoryview(chunk)[:cut]
         while view:
             written = os.pwrite(self._file.fileno(), view, self.size)
             self.size += written
             view = view[written:]
         self._grown.set()
         self._changed()
+        if len(chunk) > cut:
+            raise too_large(self.path, self._limit)
 
     def _stream(self, **more: str) -> Any:
         # text/plain is refused with 406: the log is sent as it is, whatever it is.

@@ -305,8 +305,7 @@ class Tree:
         if place.view == HISTORY and not await self._history.kept():
             raise not_found(place.path)
         if level is Level.ROOT:
-            kept = await self._history.kept()
-            views = (BY_LABEL, HISTORY) if kept else (BY_LABEL,)
+            views = (BY_LABEL, HISTORY) if await self._remembers() else (BY_LABEL,)
             return folders(place, (NAMESPACES, CLUSTER, *views))
         if level is Level.VIEW:
             return folders(place, (NAMESPACES, CLUSTER))
@@ -406,6 +405,13 @@ class Tree:
         return entry
 
     # -- history
+
+    async def _remembers(self) -> bool:
+        """Whether there is a history to show; the root is listed whoever does not answer."""
+        try:
+            return await self._history.kept()
+        except (StatusError, ClientError):
+            return False
 
     async def _past(self, place: Place) -> Attributes:
         if not await self._history.kept():

@@ -37,6 +37,8 @@ log = logging.getLogger("cove.files")
 # Seconds until an access that is not answered fails with EIO.
 TIMEOUT = 30.0
 # Threads that wait for answers at most; a server that is slow to answer holds up so many.
+# Seconds until a mount that is in use is left to whoever uses it.
+PATIENCE = 10.0
 THREADS = 64
 IDLE_THREADS = 8
 _SIGNALS = ("SIGHUP", "SIGINT", "SIGTERM")
@@ -210,7 +212,10 @@ class Mounted:
             # cuts them off.
             log.info("%s; whoever uses it is cut off", e)
             await asyncio.to_thread(self._cut)
-        await asyncio.to_thread(thread.join)
+        await asyncio.to_thread(thread.join, PATIENCE)
+        if thread.is_alive():
+            # Unmounted by others while it was in use: it ends with the last who uses it.
+            log.warning("%s is unmounted, and still in use", self.path)
 
     def _cut(self) -> None:
         if self._fuse:

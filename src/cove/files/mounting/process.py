@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +26,8 @@ __all__ = ["MountOptions", "Record", "records", "start", "stop"]
 
 # Seconds that a process may take to end once its directory is unmounted.
 PATIENCE = 15.0
+# The same, where others are cut off.
+CUT_OFF = 2.0
 LOG_LIMIT = 8 * 1024 * 1024
 
 
@@ -174,7 +177,10 @@ def stop(path: Path, folder: Path, *, lazy: bool = False) -> bool:
     if mounted:
         library.unmount(path, lazy=lazy or library.is_stale(path))
     if file.exists():
-        _await_end(file)
+        if lazy and (pid := _holder(file)) is not None:
+            # What is in use keeps the connection alive, and with it the process.
+            os.kill(pid, signal.SIGTERM)
+        _await_end(file, CUT_OFF if lazy else PATIENCE)
         file.unlink(missing_ok=True)
     for child in [*_children]:
         if child.poll() is not None:
@@ -182,7 +188,7 @@ def stop(path: Path, folder: Path, *, lazy: bool = False) -> bool:
     return mounted
 
 
-def _await_end(file: Path) -> None:
+def _await_end(file: Path, seconds: float) -> None:
     """Wait until nobody holds a record's lock, and end who does not let go of it."""
     with open(file, "rb") as opened:
         ended = threading.Event()
@@ -196,11 +202,9 @@ def _await_end(file: Path) -> None:
 
         waiter = threading.Thread(target=wait, name="await unmount", daemon=True)
         waiter.start()
-        if ended.wait(PATIENCE):
+        if ended.wait(seconds):
             return
         pid = _holder(file)
         if pid is not None:
-            import signal
-
             os.kill(pid, signal.SIGKILL)
         ended.wait(PATIENCE)
