@@ -78,6 +78,7 @@ class ClusterDeclaration(Declaration):
     container_engine: str | None = None
     context: str | None = None
     kubeconfig: Path | None = None
+    recording: Path | None = None
 
     def __getattr__(self, kind: str) -> Callable[..., Service]:
         if kind not in ("helm", "manifests", "endpoint"):
@@ -173,6 +174,7 @@ def cluster(
     container_engine: str | None = None,
     context: str | None = None,
     kubeconfig: Path | str | None = None,
+    recording: Path | str | None = None,
 ) -> Any:
     """Declare a cluster.
 
@@ -185,7 +187,8 @@ def cluster(
     environment, may take.  ``version``, ``extra_args`` (last on the server's command line),
     ``disable``, ``mirrors`` (registries by host) and ``images`` are the engine's; see
     :class:`cove.engines.cluster.ClusterOptions`.  ``context`` and ``kubeconfig`` are of an
-    existing cluster.
+    existing cluster.  ``recording`` is a file of ``cove record``: the cluster is an embedded one
+    with what was there, in which nothing moves by itself.
     """
     return ClusterDeclaration(
         engine=engine,
@@ -202,6 +205,7 @@ def cluster(
         container_engine=container_engine,
         context=context,
         kubeconfig=None if kubeconfig is None else Path(kubeconfig),
+        recording=None if recording is None else Path(recording),
     )
 
 

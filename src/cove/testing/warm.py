@@ -76,15 +76,23 @@ def warm_cluster(
     context: str | None,
     bridge: Bridge,
     folder: Path,
+    root: Path,
 ) -> WarmCluster:
     """The cluster that a declaration asks for, not opened yet.
 
     ``engine`` and ``context`` are what the run was told; ``folder`` is where it may keep files,
-    ``prefix`` what names on this machine begin with.  Raises OptionError.
+    ``prefix`` what names on this machine begin with, ``root`` what paths are relative to.  Raises OptionError.
     """
-    which = chosen(declared.engine or engine)
-    if declared.engine and engine and declared.engine != engine:
-        which = chosen(declared.engine)
+    which = chosen(declared.engine or ("embedded" if declared.recording else engine))
+    if declared.recording is not None:
+        if which != "embedded" or declared.pods == "containers":
+            raise OptionError(
+                f"{name}: a recording is replayed on the embedded engine, with simulated pods"
+            )
+        declared = replace(declared, recording=root / declared.recording)
+        return ReplayedCluster(
+            name, declared, _options(declared, which, context), prefix, bridge, folder
+        )
     options = _options(declared, which, context)
     if which != "embedded":
         return SharedCluster(name, declared, options, which, prefix, bridge)
@@ -261,10 +269,35 @@ class ForkedCluster(_Embedded):
 
     async def load(self, folder: Path) -> None:
         await self.open()
+        await self._restore(folder)
+
+    async def _restore(self, folder: Path) -> None:
         about = orjson.loads((folder / f"{self.name}.json").read_bytes())
         snapshot = await asyncio.to_thread(Snapshot.load, folder / f"{self.name}.db")
         self.cluster.clock.ahead = about["ahead"]
         await self.cluster.restore(snapshot)
+
+
+class ReplayedCluster(ForkedCluster):
+    """What a recording tells of; nothing moves in it by itself."""
+
+    async def open(self) -> None:
+        from cove.testing.replay import replayed
+
+        declared = self.declared
+        assert declared.recording is not None, "it is replayed"
+        try:
+            self._cluster = await self._stack.enter_async_context(
+                replayed(declared.recording, name=self.name)
+            )
+        except (LookupError, OSError) as e:
+            raise WarmError(f"{self.name} cannot be replayed: {e}") from e
+
+    async def load(self, folder: Path) -> None:
+        self._cluster = await self._stack.enter_async_context(
+            EmbeddedCluster(self.name, replace(self.settings, nodes=0), controllers=False)
+        )
+        await self._restore(folder)
 
 
 class ContainersCluster(_Embedded):

@@ -38,6 +38,8 @@ class Project:
     def __init__(self, root: Path, home: Path) -> None:
         self.root = root
         self.home = home
+        # More of the environment of its runs.
+        self.variables: dict[str, str] = {}
         self.temporary = root / "tmp"
         self.temporary.mkdir()
         (root / "pytest.ini").write_text(INI)
@@ -51,7 +53,8 @@ class Project:
         """What the run is given."""
         env = {k: v for k, v in os.environ.items() if k not in HIDDEN}
         # Folders of its own: what it leaves behind is seen.
-        return {**env, "TMPDIR": str(self.temporary), "COVE_HOME": str(self.home)}
+        own = {"TMPDIR": str(self.temporary), "COVE_HOME": str(self.home)}
+        return {**env, **own, **self.variables}
 
     def command(self, *arguments: str) -> list[str]:
         """The command of a run."""

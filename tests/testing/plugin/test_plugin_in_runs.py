@@ -11,6 +11,9 @@ from xml.etree import ElementTree
 import pytest
 from runs import Project
 
+import cove
+from cove.kube.gvk import GVR
+
 ENVIRONMENT = """
 @environment
 class Shop:
@@ -552,3 +555,47 @@ async def test_the_report_says_which_engine_was_asked_for(project: Project) -> N
     project.write("test_it.py", "def test_it(): pass\n")
     outcome = await project.run("--cove-engine=k3s", "-v")
     assert "cove: engine k3s" in outcome.text
+
+
+# -- recordings
+
+
+async def test_a_recorded_run_is_what_tests_start_from(project: Project) -> None:
+    bin = Path(project.command()[0]).parent
+    async with cove.embedded() as real:
+        await real.client.create(
+            GVR("", "v1", "configmaps"),
+            {"metadata": {"name": "prod"}, "data": {"k": "v"}},
+            "default",
+        )
+        record = await asyncio.create_subprocess_exec(
+            *(str(bin / "cove"), "record", "-o", "prod.cove.gz", "--"),
+            *(str(bin / "kubectl"), "get", "configmaps", "-o", "yaml"),
+            env={**project.environment(), "KUBECONFIG": str(real.kubeconfig_path)},
+            cwd=project.root,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        assert await record.wait() == 0
+    project.write(
+        "test_recorded.py",
+        """
+        @environment
+        class Prod:
+            k8s = cove.cluster(recording="prod.cove.gz")
+
+        def test_change(k8s):
+            k8s.core.patch_namespaced_config_map("prod", {"data": {"k": "other"}})
+            assert k8s.get("cm/prod").data.k == "other"
+
+        def test_again(k8s):
+            assert k8s.get("cm/prod").data.k == "v"
+        """,
+    )
+    assert (await project.run()).counts == {"passed": 2}
+    workers = await project.run("-n", "2", "--dist", "load", "--cove-engine=existing")
+    assert workers.counts == {"passed": 2}, workers.text
+    project.write(
+        "test_recorded.py",
+        "@environment\nclass E:\n    k8s = cove.cluster(recording='no')\ndef test(k8s): pass\n",
+    )
+    assert "the environment E cannot be had" in (await project.run()).text

@@ -116,6 +116,7 @@ class Session:
                 context=self.options.context,
                 bridge=bridge,
                 folder=self.folder,
+                root=env.root,
             )
             for name, declared in env.clusters.items()
         }
