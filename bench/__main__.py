@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.application import application
 from bench.deployments import deployments
+from bench.files import files, why_not
 from bench.forward import forward
 from bench.load import Result, Target, run
 from bench.operators import operators
@@ -337,6 +338,20 @@ async def forwarding() -> None:
         os.environ["COVE_CONTAINER_ENGINE"] = "none"
 
 
+async def mounted() -> None:
+    """A cluster as files, beside kubectl, where this machine has FUSE."""
+    missing = why_not()
+    if missing:
+        print(f"\nfiles were not measured: {missing}")
+        return
+    print("\nfiles: a mounted cluster of 11,000 pods, and kubectl")
+    kubeconfig, _ = started("bench", "--in-memory", "--nodes", "0")
+    try:
+        await files(kubeconfig)
+    finally:
+        cove("reset", "--yes", "--name", "bench")
+
+
 async def main(arguments: argparse.Namespace) -> None:
     # What is measured first is the server: nothing runs on its nodes.
     os.environ["COVE_CONTAINER_ENGINE"] = "none"
@@ -351,6 +366,9 @@ async def main(arguments: argparse.Namespace) -> None:
         return
     if arguments.only_application:
         application()
+        return
+    if arguments.only_files:
+        await mounted()
         return
     if arguments.only_testing:
         await recording()
@@ -387,6 +405,7 @@ async def main(arguments: argparse.Namespace) -> None:
     application()
     await recording()
     await beside_kopf()
+    await mounted()
     await containers()
     await forwarding()
     if arguments.beside:
@@ -402,6 +421,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only-operators", action="store_true", help="only operators")
     parser.add_argument("--only-application", action="store_true", help="only an application")
     parser.add_argument("--only-testing", action="store_true", help="only the face for tests")
+    parser.add_argument("--only-files", action="store_true", help="only a cluster as files")
     parser.add_argument("--requests", type=int, default=3000, help="per operation")
     return parser.parse_args()
 
