@@ -71,6 +71,8 @@ class HttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=self.connection.proxy_url or None,
             raise_for_status=_refused,
+            # A body whose type nobody has said is JSON to an API server, as it is sent.
+            skip_auto_headers=("Content-Type",),
         )
 
     def _open(self) -> aiohttp.ClientSession:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         environment,
         fake,
         image,
+        operator,
         process,
     )
     from cove.testing.kubernetes import Difference, Done, Kubernetes
@@ -56,6 +57,7 @@ __all__ = [
     "fake",
     "image",
     "operating",
+    "operator",
     "operator_fixture",
     "process",
     "unwrap",
@@ -66,7 +68,8 @@ _HOMES = {
     "controls": ("Clock", "Fault", "Faults"),
     "current": ("eventually", "wait_for"),
     "declarations": (
-        *("DeclarationError", "cluster", "container", "environment", "fake", "image", "process"),
+        *("DeclarationError", "cluster", "container", "environment", "fake", "image", "operator"),
+        "process",
     ),
     "kubernetes": ("Difference", "Done", "Kubernetes"),
     "operators": ("OperatorWorld", "operating", "operator_fixture"),

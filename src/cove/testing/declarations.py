@@ -29,6 +29,7 @@ __all__ = [
     "DeclarationError",
     "Environment",
     "Fake",
+    "OperatorDeclaration",
     "Service",
     "cluster",
     "container",
@@ -36,6 +37,7 @@ __all__ = [
     "environment_of",
     "fake",
     "image",
+    "operator",
     "process",
 ]
 
@@ -158,6 +160,15 @@ class Fake(Declaration):
     scope: Literal["test", "session"] = "test"
 
 
+@dataclass(eq=False)
+class OperatorDeclaration(Declaration):
+    """An operator in the process of the tests; see :func:`operator`."""
+
+    operator: Any
+    cluster: ClusterDeclaration | None = None
+    rbac: bool = False
+
+
 def cluster(
     *,
     engine: str | None = None,
@@ -224,6 +235,19 @@ def image(context: str | Path = ".", **options: Any) -> Any:
     return Service("image", (context,), options)
 
 
+def operator(op: Any, cluster: Any = None, *, rbac: bool = False) -> Any:
+    """Declare an operator of :mod:`cove.operator` that works on every test's own cluster.
+
+    It runs in the process of the tests, its kinds are installed and its webhooks registered.
+    ``cluster`` None is the environment's first.  ``rbac`` has it run as a service account
+    with exactly the roles that are generated for it.  The embedded engine only; elsewhere an
+    operator is a :func:`process`.
+    """
+    if cluster is not None and not isinstance(cluster, ClusterDeclaration):
+        raise DeclarationError("an operator works on a declared cluster: operator(op, k8s)")
+    return OperatorDeclaration(op, cluster, rbac)
+
+
 def fake(make: Callable[..., Any], *, scope: Literal["test", "session"] = "test") -> Any:
     """Declare a fake: ``make()`` gives it, or a context manager that does, asynchronous or not.
 
@@ -266,6 +290,11 @@ class Environment:
             for name, d in self.declarations.items()
             if isinstance(d, Service) and d.warm == warm and d.per_test() == per_test
         }
+
+    @property
+    def operators(self) -> dict[str, OperatorDeclaration]:
+        """The operators, by name."""
+        return {n: d for n, d in self.declarations.items() if isinstance(d, OperatorDeclaration)}
 
     def fakes(self, scope: str) -> dict[str, Fake]:
         """Those of a scope."""

@@ -243,10 +243,12 @@ async def operating(
     clock: Clock | None = None,
     rbac: bool = False,
     follow: Sequence[type[Entity]] = (),
+    fork: bool = True,
 ) -> AsyncIterator[OperatorWorld]:
     """The operator at work, its kinds installed and its webhooks registered.
 
-    ``cluster`` None makes one, without nodes; one that is given is forked.  ``namespaces``
+    ``cluster`` None makes one, without nodes; one that is given is forked, unless ``fork`` says
+    that it is the test's own already.  ``namespaces``
     empty are those of its settings; ``clock`` None is the cluster's.  ``rbac`` has it run as a
     service account with exactly the roles that are generated for it.  ``follow`` are more kinds
     that the test wants to see.
@@ -256,8 +258,10 @@ async def operating(
             from cove.engines.embedded import embedded
 
             running: Running = await stack.enter_async_context(embedded(nodes=0))
-        else:
+        elif fork:
             running = await stack.enter_async_context(cluster.fork())
+        else:
+            running = cluster
         await install(op, running.client)
         client = running.client
         if rbac:

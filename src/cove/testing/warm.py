@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import orjson
-import yaml
 
 from cove.client import Client
 from cove.engines._running import SYSTEM, in_process_client
@@ -551,12 +550,31 @@ class SharedCluster(WarmCluster):
         place.namespace = f"{self._prefix}-{uuid4().hex[:6]}"
         labels = {LABEL: str(os.getpid())}
         await client.create(NAMESPACES, {"metadata": {"name": place.namespace, "labels": labels}})
-        place.kubeconfig = _with_namespace(place, self._stack)
         try:
-            yield place
+            async with self._recorded(place) as place.kubeconfig:
+                yield place
         finally:
             if not place.kept:
                 await self._clean(place)
+
+    @asynccontextmanager
+    async def _recorded(self, place: Place) -> AsyncIterator[Path]:
+        """A kubeconfig for programs and clients of others: through here, to be recorded."""
+        from cove.testing.replay import RecordingProxy
+
+        transport = RecordingTransport(self.cluster.client.transport, place.tape, agent=None)
+        with tempfile.TemporaryDirectory(prefix="cove-test-") as folder:
+            async with RecordingProxy(
+                transport,
+                None,
+                context=self.name,
+                namespace=place.namespace,
+                companions=False,
+            ) as proxy:
+                path = Path(folder) / "kubeconfig"
+                path.touch(mode=0o600)
+                path.write_text(proxy.kubeconfig)
+                yield path
 
     async def _clean(self, place: Place) -> None:
         client = self.cluster.client
@@ -586,15 +604,3 @@ def _made_outside(timelines: list[Timeline], namespace: str) -> list[tuple[GVR, 
             gvr = GVR(call.group, call.version, call.resource)
             found[(gvr, call.namespace or None, name)] = None
     return list(reversed(found))
-
-
-def _with_namespace(place: Place, stack: AsyncExitStack) -> Path:
-    """The kubeconfig with the test's namespace as the one that is meant."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cove-test-")))
-    path = folder / "kubeconfig"
-    path.touch(mode=0o600)
-    config = yaml.safe_load(place.kubeconfig.read_text())
-    for entry in config["contexts"]:
-        entry["context"]["namespace"] = place.namespace
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return path

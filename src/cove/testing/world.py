@@ -10,17 +10,27 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from cove.host.app import App
-from cove.testing.declarations import ClusterDeclaration, Declaration, Environment, Fake, Service
+from cove.testing.declarations import (
+    ClusterDeclaration,
+    Declaration,
+    DeclarationError,
+    Environment,
+    Fake,
+    OperatorDeclaration,
+    Service,
+)
 from cove.testing.kubernetes import Kubernetes
 from cove.testing.place import Place, Tape
 
 if TYPE_CHECKING:
     from cove.engines.snapshots import Snapshot
     from cove.host.host import Host
+    from cove.operator.rbac import Report
     from cove.testing.bridge import Bridge
+    from cove.testing.operators import OperatorWorld
     from cove.testing.warm import WarmCluster
 
-__all__ = ["Running", "Services", "World", "made_fake", "run_setup"]
+__all__ = ["Running", "Services", "Working", "World", "made_fake", "run_setup"]
 
 # Seconds that services of an environment may take to be ready.
 READY = 120.0
@@ -61,6 +71,22 @@ class Running:
     def restart(self) -> None:
         """End it and start it again."""
         self._bridge.call(self._host.restart(self.name))
+
+
+class Working:
+    """An operator of the environment, as a test sees it; ``world`` is what it is on the loop."""
+
+    def __init__(self, world: OperatorWorld, bridge: Bridge) -> None:
+        self.world = world
+        self._bridge = bridge
+
+    def settled(self, timeout: float = 10.0) -> None:
+        """Return when it has nothing to do; AssertionError after ``timeout`` seconds."""
+        self._bridge.call(self.world.settled(timeout))
+
+    def report(self) -> Report:
+        """What it asked for, held against what it declares: see :class:`cove.operator.rbac.Audit`."""
+        return self._bridge.do(self.world.report)
 
 
 class Services:
@@ -183,6 +209,8 @@ class World:
             copy = warm.copy(self.tape, self._start.get(name))
             place = self.places[name] = await self._async.enter_async_context(copy)
             self.attributes[name] = Kubernetes(place)
+        for name, declared in self.env.operators.items():
+            self.attributes[name] = await self._operator(name, declared)
         services = self.env.services(per_test=True)
         if services:
             # Those they refer to are ready: an application starts what it has.
@@ -192,6 +220,20 @@ class World:
             assert running.host is not None, "there are services"
             for name in services:
                 self.attributes[name] = Running(name, running.host, self.bridge)
+
+    async def _operator(self, name: str, declared: OperatorDeclaration) -> Working:
+        from cove.testing.operators import operating
+
+        place = self.first if declared.cluster is None else self.places[declared.cluster.name]
+        if place.running is None:
+            raise DeclarationError(
+                f"{name} works in the process of the tests, on the embedded engine alone; "
+                f"{place.name} is {place.engine}: declare it as a process"
+            )
+        world = await self._async.enter_async_context(
+            operating(declared.operator, place.running, rbac=declared.rbac, fork=False)
+        )
+        return Working(world, self.bridge)
 
     def _fakes(self) -> None:
         for name, declared in self.env.fakes("test").items():

@@ -95,6 +95,15 @@ def test_what_is_not_there_is_not_yet(k8s: Kubernetes) -> None:
     assert found.metadata.name == "late"
 
 
+def test_a_field_that_is_not_set_is_not_yet(k8s: Kubernetes) -> None:
+    stuck = {**HUGE, "metadata": {"name": "stuck"}}
+    k8s.apply(stuck)
+    with pytest.raises(AssertionError, match="is None: it has no 'ready'"):
+        k8s.eventually(lambda: k8s.get("pod/stuck").status.container_statuses.ready, 0.2)
+    with pytest.raises(AttributeError):
+        k8s.eventually(lambda: k8s.get("pod/stuck").stetus, 0.2)
+
+
 def test_what_goes_is_seen_to_go(k8s: Kubernetes) -> None:
     k8s.apply(config("a"))
     with Later(lambda: k8s.core.delete_namespaced_config_map("a")):
@@ -120,7 +129,7 @@ def test_a_failure_tells_what_was_seen_last_and_how_pods_are(k8s: Kubernetes) ->
     k8s.wait_for("pod/huge", "condition=PodScheduled=False")
 
     def running() -> None:
-        expect(k8s.get("pod/huge").status.phase) == "Running"  # noqa: B015
+        expect(k8s.get("pod/huge").status.phase) == "Running"
 
     with pytest.raises(AssertionError) as failed:
         k8s.eventually(running, 0.2, message="huge never ran")
@@ -147,7 +156,7 @@ def test_attempts_that_failed_leave_no_failed_comparison(
     k8s.apply(config("a", n="0"))
 
     def one() -> None:
-        expect(k8s.get("cm/a").data.n) == "1"  # noqa: B015
+        expect(k8s.get("cm/a").data.n) == "1"
 
     with Later(lambda: k8s.apply(config("a", n="1"))):
         k8s.eventually(one)

@@ -46,6 +46,16 @@ def test_is_alone(k8s):
 def test_kubectl(k8s):
     assert "web" in k8s.kubectl("get", "deploy").out
 
+def test_official_client(k8s, timeline):
+    import kubernetes
+    config = kubernetes.client.Configuration()
+    kubernetes.config.load_kube_config(str(k8s.kubeconfig), client_configuration=config)
+    api = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(config))
+    api.create_namespaced_config_map(k8s.namespace, {"metadata": {"name": "theirs"}})
+    assert k8s.exists("cm/theirs")
+    (call,) = [c for c in timeline.calls if c.verb == "create"]
+    assert (call.resource, call.agent, call.status) == ("configmaps", "python", 201)
+
 def test_what_is_in_no_namespace(k8s):
     k8s.rbac.create_cluster_role({"metadata": {"name": "from-a-test"}, "rules": []})
     k8s.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: elsewhere, namespace: kube-public}}")
@@ -61,7 +71,7 @@ def test_clock(clock): pass
 async def test_the_same_tests_run_on_both(project: Project) -> None:
     project.write("test_shop.py", SUITE)
     here = await project.run("-rs")
-    assert here.counts == {"passed": 8}, here.text
+    assert here.counts == {"passed": 9}, here.text
 
     async with cove.embedded() as elsewhere:
         project.variables["KUBECONFIG"] = str(elsewhere.kubeconfig_path)
@@ -71,7 +81,7 @@ async def test_the_same_tests_run_on_both(project: Project) -> None:
         roles = {r["metadata"]["name"] for r in (await elsewhere.client.list(CLUSTERROLES)).items}
         left = await elsewhere.client.list(GVR("", "v1", "configmaps"), "kube-public")
 
-    assert there.counts == {"passed": 6, "skipped": 2}, there.text
+    assert there.counts == {"passed": 7, "skipped": 2}, there.text
     assert "faults need the embedded engine; k8s is existing" in there.text
     first, second = (project.root / "engine").read_text().splitlines()
     assert first == "embedded default"

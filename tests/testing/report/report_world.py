@@ -160,7 +160,7 @@ def failing(name: str = "tests/test_shop.py::TestOrders::test_the_shop_answers")
     failure = ""
     for _ in range(2):
         try:
-            expect(pod.status.phase) == "Running"  # noqa: B015
+            expect(pod.status.phase) == "Running"
         except AssertionError as e:
             settle(w.timeline, e)
             failure = f'    expect(pod.status.phase) == "Running"\nE   AssertionError: {e}\n\ntests/test_shop.py:31: AssertionError'

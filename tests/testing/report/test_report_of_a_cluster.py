@@ -55,7 +55,7 @@ async def test_a_failure_leads_from_the_assertion_to_the_servers_answer(
     with pytest.raises(AttributeError, match="DeploymentSpec has no field 'replica'"):
         _ = web.spec.replica
     with pytest.raises(AssertionError, match=r"PATCH deployments/web in default → spec\.replicas"):
-        expect(web.spec.replicas) == 2  # noqa: B015
+        expect(web.spec.replicas) == 2
     timeline.outcome, timeline.failure = "failed", "E   AssertionError: …"
 
     assert "expected spec.replicas == 2, but it is 3" in failure(timeline)[0]
@@ -85,7 +85,7 @@ async def test_what_is_secret_reaches_no_report(api: EmbeddedCluster) -> None:
 
     assert secret.data.password == "aHVudGVyLTItaHVudGVy"
     with pytest.raises(AssertionError):
-        expect(secret.data) == {}  # noqa: B015
+        expect(secret.data) == {}
     timeline.outcome = "failed"
 
     whole = render([timeline]) + "\n".join(failure(timeline)) + str(properties(timeline))

@@ -192,7 +192,7 @@ class Run:
         folder = self.folder / "timelines"
         folder.mkdir(exist_ok=True)
         path = folder / f"{timeline.started:018.6f}-{worker}-{self._written:06}.json"
-        path.write_bytes(orjson.dumps(timeline.to_json()))
+        path.write_bytes(orjson.dumps(timeline.to_json(), default=list))
 
     def _publish(self) -> None:
         if self._folder is None:

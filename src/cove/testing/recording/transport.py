@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cove.client import Answer, Client, Stream, Transport
 from cove.kube.status import StatusError
-from cove.testing.recording.calls import Recorded, begin
+from cove.testing.recording.calls import Recorded, agent_of, begin
 from cove.testing.recording.paths import is_discovery
 from cove.testing.timeline import Timeline
 
@@ -37,7 +37,7 @@ class RecordingTransport:
     """A transport around a client's; ``inner`` stays its owner's to close.
 
     ``timeline`` gets a :class:`~cove.testing.timeline.Call` for every request but discovery's,
-    the moment it is made.  ``agent`` is who makes them.  ``tap`` is given where the server
+    the moment it is made.  ``agent`` is who makes them; None is told by each one's User-Agent.  ``tap`` is given where the server
     records for itself: it is told by a header which requests it need not; other servers
     never see that header.
     """
@@ -47,7 +47,7 @@ class RecordingTransport:
         inner: Transport,
         timeline: Source,
         *,
-        agent: str = "test",
+        agent: str | None = "test",
         tap: Marker | None = None,
     ) -> None:
         self._inner = inner
@@ -70,6 +70,11 @@ class RecordingTransport:
             raise AttributeError(name)
         return getattr(self._inner, name)
 
+    def _who(self, headers: Mapping[str, str] | None) -> str:
+        if self._agent is not None:
+            return self._agent
+        return agent_of((headers or {}).get("User-Agent", ""))
+
     # -- a transport
 
     async def request(
@@ -86,7 +91,7 @@ class RecordingTransport:
         if timeline is None or is_discovery(path):
             return await self._inner.request(method, path, query=query, headers=headers, body=body)
         media = headers.get("Content-Type", "") if body and headers else ""
-        call = begin(timeline, method, path, query, self._agent, body, media)
+        call = begin(timeline, method, path, query, self._who(headers), body, media)
         tap, mark = self._tap, ""
         if tap is not None:
             mark = tap.claim(call)
@@ -120,7 +125,7 @@ class RecordingTransport:
             async with self._inner.stream(method, path, query=query, headers=headers) as stream:
                 yield stream
             return
-        call = begin(timeline, method, path, query, self._agent, b"", "")
+        call = begin(timeline, method, path, query, self._who(headers), b"", "")
         with self._noted(call, timeline, headers) as sent:
             async with self._inner.stream(method, path, query=query, headers=sent) as stream:
                 call.opened(stream.status, stream.headers.get("content-type", ""))
@@ -146,7 +151,7 @@ class RecordingTransport:
             async with opened(path, query=query, headers=headers, protocols=protocols) as socket:
                 yield socket
             return
-        call = begin(timeline, "GET", path, query, self._agent, b"", "")
+        call = begin(timeline, "GET", path, query, self._who(headers), b"", "")
         with self._noted(call, timeline, headers) as sent:
             async with opened(path, query=query, headers=sent, protocols=protocols) as socket:
                 call.opened(101, "")

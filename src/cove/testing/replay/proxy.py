@@ -32,6 +32,7 @@ from cove.testing.replay.recording import BODY_LIMIT, Entry, Writer, body_of
 
 if TYPE_CHECKING:
     from cove.pki import Credentials
+    from cove.testing.recording import RecordingTransport
 
 __all__ = ["RecordingProxy"]
 
@@ -60,14 +61,15 @@ _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 class RecordingProxy:
     """Serves while it is entered; ``transport`` is to the cluster, and stays its owner's to close.
 
+    ``writer`` None writes nothing down: for transports that record.
     ``context`` and ``namespace`` are what its :attr:`kubeconfig` says.  ``companions`` False
     asks the cluster nothing but what it is asked.
     """
 
     def __init__(
         self,
-        transport: HttpTransport,
-        writer: Writer,
+        transport: HttpTransport | RecordingTransport,
+        writer: Writer | None,
         *,
         context: str = "recorded",
         namespace: str = "default",
@@ -209,7 +211,8 @@ class RecordingProxy:
 
     def _end(self, entry: Entry) -> None:
         entry.took = time.monotonic() - self._zero - entry.at
-        self._writer.write(entry)
+        if self._writer is not None:
+            self._writer.write(entry)
 
     async def _stream(
         self, raw: web.BaseRequest, entry: Entry, headers: CIMultiDict[str], *, watch: bool

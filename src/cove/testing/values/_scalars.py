@@ -246,6 +246,14 @@ for _name in (
     setattr(RecordedBool, f"__{_name}__", _stands(f"__{_name}__"))
 
 
+class UnsetError(AttributeError, LookupError):
+    """Something of a field that is not set.  Who waits takes it for "not yet"."""
+
+
+class UnsetItemError(TypeError, LookupError):
+    """The same, asked for as a key."""
+
+
 class RecordedNone(_Stand):
     """A null of an answer, or a field that is not set."""
 
@@ -258,10 +266,10 @@ class RecordedNone(_Stand):
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(f"'NoneType' object has no attribute {name!r}")
-        raise AttributeError(f"{_place(self._cove_trail)} is None: it has no {name!r}")
+        raise UnsetError(f"{_place(self._cove_trail)} is None: it has no {name!r}")
 
     def __getitem__(self, key: Any) -> NoReturn:
-        raise TypeError(f"{_place(self._cove_trail)} is None: it has no {key!r}")
+        raise UnsetItemError(f"{_place(self._cove_trail)} is None: it has no {key!r}")
 
     def __iter__(self) -> NoReturn:
         raise TypeError(f"{_place(self._cove_trail)} is None: there is nothing to iterate over")
