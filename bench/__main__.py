@@ -28,6 +28,7 @@ from bench.load import Result, Target, run
 from bench.operators import operators
 from bench.pods import engine_of_this_machine, pods
 from bench.recording import recording
+from bench.suite import suite
 from bench.watchers import fan_out
 
 BIN = Path(sysconfig.get_path("scripts"))
@@ -372,6 +373,7 @@ async def main(arguments: argparse.Namespace) -> None:
         return
     if arguments.only_testing:
         await recording()
+        suite()
         return
     floor = await floor_rate(arguments.requests * 3)
     print("\ncove, embedded, in memory, no nodes")
@@ -404,6 +406,7 @@ async def main(arguments: argparse.Namespace) -> None:
     print("\nan application on the embedded engine: examples/full, pods simulated")
     application()
     await recording()
+    suite()
     await beside_kopf()
     await mounted()
     await containers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,8 @@ class Place:
     url: str
     client: Client
     plain: Client
-    kubeconfig: Path
+    # Where the kubeconfig is, written when it is first asked for.
+    find_kubeconfig: Callable[[], Path]
     bridge: Bridge
     namespace: str = "default"
     tape: Tape = field(default_factory=lambda: Tape())
@@ -87,6 +89,11 @@ class Place:
     hosts: list[str] = field(default_factory=list)
     # Whether it is to stay when the test has ended (`--cove-keep`).
     kept: bool = False
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig, for programs on this machine."""
+        return self.find_kubeconfig()
 
     @property
     def timeline(self) -> Timeline | None:

@@ -220,7 +220,7 @@ class _Embedded(WarmCluster):
             recorded(running.client, tape, tap),
             # The system's calls are neither recorded nor struck by faults.
             in_process_client(running.api, SYSTEM, "cove-testing"),
-            running.kubeconfig_path,
+            lambda: running.kubeconfig_path,
             self.bridge,
             tape=tape,
             running=running,
@@ -534,7 +534,7 @@ class SharedCluster(WarmCluster):
             self.cluster.url,
             recorded(self.cluster.client, tape),
             self.cluster.client,
-            self.cluster.kubeconfig_path,
+            lambda: self.cluster.kubeconfig_path,
             self.bridge,
             tape=tape,
         )
@@ -551,7 +551,8 @@ class SharedCluster(WarmCluster):
         labels = {LABEL: str(os.getpid())}
         await client.create(NAMESPACES, {"metadata": {"name": place.namespace, "labels": labels}})
         try:
-            async with self._recorded(place) as place.kubeconfig:
+            async with self._recorded(place) as path:
+                place.find_kubeconfig = lambda: path
                 yield place
         finally:
             if not place.kept:

@@ -235,6 +235,15 @@ def test_calls_through_the_ingress_are_on_the_timeline(k8s: Kubernetes, timeline
 # -- what is left
 
 
+def test_containers_are_never_those_of_another_copy(k8s: Kubernetes) -> None:
+    running: Any = k8s._place.running
+    mine = running.containers.nodes.driver.cluster_label
+    names = "label=dev.cove.cluster"
+    listed = docker("ps", "-a", "--filter", names, "--format", '{{.Label "dev.cove.cluster"}}')
+    of_this_environment = {label for label in listed.splitlines() if label.startswith("k8s-")}
+    assert of_this_environment == {mine}
+
+
 def test_keys_are_not_left_in_the_folder_for_temporary_files(k8s: Kubernetes) -> None:
     running: Any = k8s._place.running
     folder = Path(running.data)
