@@ -18,12 +18,12 @@ from cove.node.docker.connection import Engine
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def _readme() -> tuple[str, str]:
-    """The program of the README, and its application."""
-    program, application = re.findall(
+def _readme() -> tuple[str, str, str]:
+    """The program of the README, its application, its suite of tests."""
+    program, application, suite = re.findall(
         r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
     )
-    return program, application
+    return program, application, suite
 
 
 def test_the_readme_s_application_is_an_example() -> None:
@@ -36,7 +36,7 @@ def test_the_readme_s_application_is_an_example() -> None:
 
 def test_the_readme_s_program_runs() -> None:
     """As it stands in the README, in a process of its own."""
-    program, _ = _readme()
+    program, _, _ = _readme()
 
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
@@ -44,6 +44,28 @@ def test_the_readme_s_program_runs() -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "/forks/" in done.stdout
+
+
+def test_the_readme_s_suite_passes(tmp_path: Path) -> None:
+    """As it stands in the README, beside a deployment of that name."""
+    (tmp_path / "test_readme.py").write_text(_readme()[2])
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "deploy.yaml").write_text(
+        "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {selector: "
+        "{matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: "
+        "[{name: c, image: i}]}}}}"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:asyncio", "-p", "no:cacheprovider"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=tmp_path,
+    )
+
+    assert "1 passed" in done.stdout, done.stdout
 
 
 PROGRAMS = re.findall(
