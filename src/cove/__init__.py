@@ -17,6 +17,7 @@ from cove._version import __version__
 if TYPE_CHECKING:
     from cove.client import Client
     from cove.engines.embedded import EmbeddedCluster, Fork, embedded
+    from cove.engines.k3s_options import K3sOptions
     from cove.host.app import App
     from cove.kube.status import CoveError, StatusError
     from cove.testing.declarations import cluster
@@ -27,6 +28,7 @@ __all__ = [
     "CoveError",
     "EmbeddedCluster",
     "Fork",
+    "K3sOptions",
     "StatusError",
     "__version__",
     "cluster",
@@ -39,6 +41,7 @@ _HOMES = {
     "CoveError": "cove.kube.status",
     "EmbeddedCluster": "cove.engines.embedded",
     "Fork": "cove.engines.embedded",
+    "K3sOptions": "cove.engines.k3s_options",
     "StatusError": "cove.kube.status",
     "cluster": "cove.testing.declarations",
     "embedded": "cove.engines.embedded",

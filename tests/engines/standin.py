@@ -28,7 +28,7 @@ from cove.engines.home import Settings
 from cove.node.docker.connection import DockerError, Engine
 
 Doc = dict[str, Any]
-IMAGE = "cove.dev/k3s-stand-in:1"
+IMAGE = "cove.dev/k3s-stand-in:2"
 
 # Options of its own come as server arguments: --stand-in=HOST:PORT, --stand-in-dies=CODE.
 K3S = r"""#!/bin/sh
@@ -37,6 +37,12 @@ role=$1
 echo "stand-in $*"
 env
 cat /proc/self/mountinfo
+if [ "$role" = ctr ]; then
+    # "images import ARCHIVE": what it was given, where a test finds it.
+    for archive; do :; done
+    cp "$archive" /tmp/imported.tar
+    exit $(cat /tmp/ctr-exits 2>/dev/null || echo 0)
+fi
 if [ "$role" = agent ]; then
     exec sleep 100000
 fi
@@ -48,6 +54,11 @@ for argument in "$@"; do
             exit ${argument#--stand-in-dies=}
             ;;
     esac
+done
+# What k3s would deploy, for the test to deploy it; and what kubelets would be told.
+mkdir -p "$(dirname "$K3S_KUBECONFIG_OUTPUT")/found"
+for file in /var/lib/rancher/k3s/server/manifests/*.yaml /etc/cove-resolv.conf; do
+    [ ! -e "$file" ] || cp "$file" "$(dirname "$K3S_KUBECONFIG_OUTPUT")/found/"
 done
 given=$(dirname "$K3S_KUBECONFIG_OUTPUT")/given.yaml
 until [ -e "$given" ]; do sleep 0.05; done

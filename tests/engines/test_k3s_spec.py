@@ -242,14 +242,6 @@ def test_every_mount_of_the_users_is_read_only() -> None:
         assert modes["/etc/rancher/k3s/registries.yaml"] == "ro"
 
 
-def test_mirrors_are_written_as_k3s_reads_them() -> None:
-    import yaml
-
-    assert yaml.safe_load(spec.registries({"docker.io": "https://mirror.test"})) == {
-        "mirrors": {"docker.io": {"endpoint": ["https://mirror.test"]}}
-    }
-
-
 def test_no_development_certificate_is_pushed_into_k3s() -> None:
     """Nothing comes from this machine but the script and what the specification names."""
     with tarfile.open(fileobj=io.BytesIO(entrypoint.archive())) as tar:
@@ -293,7 +285,7 @@ def test_the_hash_is_of_what_the_container_is_not_of_who_made_it() -> None:
     assert hashed() == hashed(labels={**LABELS, "dev.cove.pid": "7"})
     assert hashed() == hashed(agents=2)  # that is no matter of the server's container
     assert hashed() != hashed(api_port=7443)
-    assert hashed(mirrors={"a": "b"}) != hashed(mirrors={"a": "c"})
+    assert hashed(mirrors={"a": "http://b"}) != hashed(mirrors={"a": "http://c"})
 
 
 def test_what_changed_is_named() -> None:

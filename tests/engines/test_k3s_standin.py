@@ -9,26 +9,24 @@ import asyncio
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from containers_world import docker, kubectl_inside, run
-from standin import IMAGE, Behind, as_privileged_as_here, behind, make_standin
+from containers_world import kubectl_inside, run
+from k3s_world import Open, containers, log_of, until, what_is_left
+from standin import IMAGE, behind
 
 from cove.client import Client, ManualClock, kubeconfig
-from cove.engines.cluster import ClusterOptions, OptionError
+from cove.engines.cluster import OptionError
 from cove.engines.credentials import authority_of, issue
-from cove.engines.k3s import K3sCluster, K3sError, entrypoint
-from cove.engines.k3s.cluster import PATIENCE
-from cove.engines.select import open_cluster
+from cove.engines.k3s import K3sError, entrypoint
+from cove.engines.k3s_options import K3sOptions
 from cove.kube.gvk import GVR
 from cove.node.docker import EngineError
 from cove.node.docker.connection import Engine
 from cove.node.docker.labels import CLUSTER, CONFIG_HASH, HOME, INSTANCE, PID, ROLE
-from cove.node.docker.logs import frames
 from cove.node.docker.reaper import reap
 
 pytestmark = pytest.mark.requires("docker")
@@ -36,90 +34,7 @@ pytestmark = pytest.mark.requires("docker")
 CONFIG_MAPS = GVR("", "v1", "configmaps")
 NODES = GVR("", "v1", "nodes")
 Doc = dict[str, Any]
-Open = Callable[..., K3sCluster]
 WAIT = 30
-
-
-@pytest.fixture
-async def engine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
-    async with docker() as found:
-        if await found.image(IMAGE) is None:
-            await make_standin(found)
-        await as_privileged_as_here(found, monkeypatch)
-        yield found
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-async def start(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
-) -> AsyncIterator[Open]:
-    """``start(behind, **options)``: a k3s cluster called k8s; nothing is left of it."""
-    monkeypatch.setenv("COVE_HOME", str(tmp_path / "home"))
-    labels = []
-
-    def make(
-        served: Behind,
-        *,
-        name: str = "k8s",
-        clock: Any = None,
-        at_once: bool = True,
-        **options: Any,
-    ) -> K3sCluster:
-        options = {**served.options, **options}
-        options["extra_args"] = (*served.options["extra_args"], *options.pop("more_args", ()))
-        found = open_cluster(
-            name, ClusterOptions(**options), engine="k3s", log=said.append, clock=clock
-        )
-        assert isinstance(found, K3sCluster)
-        labels.append(found._cluster_label)
-        if at_once:
-            served.place(found.variants.folder)
-        return found
-
-    yield make
-    for label in labels:
-        for each in await engine.containers(label):
-            await engine.remove(each["Id"])
-        for network in await engine.networks(label):
-            await engine.remove_network(network["Name"])
-
-
-async def containers(engine: Engine, cluster: K3sCluster) -> dict[str, Doc]:
-    """What the engine has of a cluster, by role or name."""
-    found = await engine.containers(cluster._cluster_label)
-    return {each["Names"][0].removeprefix(f"/{cluster.network}-"): each for each in found}
-
-
-async def log_of(engine: Engine, container: Doc) -> str:
-    async with engine.log(container["Id"], {"stdout": "true", "stderr": "true"}) as content:
-        return b"".join([piece async for piece in frames(content, False)]).decode()
-
-
-async def until(said: list[str], text: str) -> str:
-    """The first line with ``text`` that is told."""
-    async with asyncio.timeout(WAIT):
-        while True:
-            for line in said:
-                if text in line:
-                    return line
-            await asyncio.sleep(0.01)
-
-
-async def what_is_left(engine: Engine, cluster: K3sCluster) -> list[str]:
-    """Names of containers and networks, the folder."""
-    containers = await engine.containers(cluster._cluster_label)
-    networks = await engine.networks(cluster._cluster_label)
-    folder = cluster.variants.folder
-    return [
-        *(f"{c['Names'][0]} is {c['State']}" for c in containers),
-        *(str(n["Name"]) for n in networks),
-        *map(str, [folder] if folder.exists() else []),
-    ]
 
 
 # -- a session
@@ -445,10 +360,35 @@ async def test_a_cluster_that_is_not_ready_in_time_is_given_up(
         entering = asyncio.ensure_future(cluster.__aenter__())
         await until(said, "k3s has not written its kubeconfig yet")
         await until(said, "stand-in server")
-        clock.advance(PATIENCE)
+        clock.advance(K3sOptions().ready_timeout)
         with pytest.raises(K3sError, match=r"not ready after 600 s: k3s has not written"):
             async with asyncio.timeout(WAIT):
                 await entering
+        assert await what_is_left(engine, cluster) == []
+
+
+async def test_a_kubeconfig_that_cannot_be_read_is_told_with_what_k3s_said(
+    start: Open, engine: Engine, said: list[str]
+) -> None:
+    clock = ManualClock()
+    async with behind() as served:
+        served.given = "clusters: [never finished\n"
+        cluster = start(served, clock=clock, k3s=K3sOptions(ready_timeout=120.0))
+        entering = asyncio.ensure_future(cluster.__aenter__())
+        await until(said, "k3s has not written its kubeconfig yet")
+        async with asyncio.timeout(WAIT):
+            while not (cluster.variants.raw.exists() and cluster.variants.raw.stat().st_size):
+                await asyncio.sleep(0.01)
+        clock.advance(120.0)
+        with pytest.raises(K3sError) as failed:
+            async with asyncio.timeout(WAIT):
+                await entering
+
+        text = str(failed.value)
+        assert (
+            "not ready after 120 s: k3s has not finished its kubeconfig yet: it is no YAML" in text
+        )
+        assert "the server's log ends with\n  " in text
         assert await what_is_left(engine, cluster) == []
 
 

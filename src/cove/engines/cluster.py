@@ -13,20 +13,24 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
-from cove.kube.status import CoveError
+from cove.engines.k3s_options import K3sOptions, OptionError
 
 if TYPE_CHECKING:
     from cove.client import Client
 
-__all__ = ["Cluster", "ClusterOptions", "EngineName", "Health", "Lifetime", "OptionError"]
+__all__ = [
+    "Cluster",
+    "ClusterOptions",
+    "EngineName",
+    "Health",
+    "K3sOptions",
+    "Lifetime",
+    "OptionError",
+]
 
 EngineName = Literal["embedded", "k3s", "existing"]
 Lifetime = Literal["session", "persistent"]
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-class OptionError(CoveError):
-    """An option of a cluster is wrong, or the engine cannot do what it asks for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +48,7 @@ class ClusterOptions:
     images that the engine itself starts, by role (``server`` …).  ``container_engine`` is
     what runs containers (docker, podman, an address, none); None leaves it to the environment.
     ``context`` is the one of an existing cluster, ``kubeconfig`` where it is described.
+    ``k3s`` is what only that engine is asked, and only it reads.
     """
 
     version: str | None = None
@@ -61,6 +66,7 @@ class ClusterOptions:
     container_engine: str | None = None
     context: str | None = None
     kubeconfig: Path | None = None
+    k3s: K3sOptions = field(default_factory=K3sOptions)
 
     def __post_init__(self) -> None:
         if self.agents < 0:
@@ -69,6 +75,11 @@ class ClusterOptions:
             raise OptionError(f"api_port is {self.api_port}: ports are 1–65535, 0 any free one")
         if any(not name.strip() for name in self.disable):
             raise OptionError("disable holds a blank name: name the component")
+        for host, url in self.mirrors.items():
+            if not host.strip() or "://" not in url:
+                raise OptionError(
+                    f'mirrors "{host}": "{url}": a registry\'s host, and the URL of its mirror'
+                )
         if self.lifetime not in ("session", "persistent"):
             raise OptionError(f'lifetime is "{self.lifetime}": it is session or persistent')
 
@@ -128,6 +139,14 @@ class Cluster(ABC):
     @property
     def properties(self) -> Mapping[str, str]:
         """What a person may want to know: version, engine, what runs the pods …"""
+        return {}
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where what runs beside the pods is, for this machine: registry, http, https …
+
+        Without what there is not.
+        """
         return {}
 
     @abstractmethod

@@ -66,6 +66,7 @@ _MAKING = (
     "domains",
     "mirrors",
     "images",
+    "k3s",
 )
 
 

@@ -24,6 +24,7 @@ from cove.host.resource import Resource, checked_name
 if TYPE_CHECKING:
     from cove.client import Clock
     from cove.engines.cluster import Lifetime
+    from cove.engines.k3s_options import K3sOptions
     from cove.host.health import Check
     from cove.host.host import Host
     from cove.host.resources.cluster import ClusterResource
@@ -125,9 +126,10 @@ class App:
         data_volume: bool | str = False,
         lifetime: Lifetime = "session",
         ingress_domains: Iterable[str] = (),
-        mirrors: Mapping[str, str] | None = None,
+        mirrors: Mapping[str, str] | str | None = None,
         images: Mapping[str, str] | None = None,
         context: str | None = None,
+        k3s: K3sOptions | None = None,
         explicit_start: bool = False,
     ) -> ClusterResource:
         """A Kubernetes cluster, of any engine; see ClusterResource for the options."""
@@ -148,6 +150,7 @@ class App:
             mirrors=mirrors or {},
             images=images or {},
             context=context,
+            k3s=k3s,
             explicit_start=explicit_start,
         )
         cluster.disable(*disable)

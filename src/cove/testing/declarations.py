@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from cove.engines.k3s_options import K3sOptions, mirrors_of
 from cove.kube.status import CoveError
 
 __all__ = [
@@ -81,6 +82,7 @@ class ClusterDeclaration(Declaration):
     context: str | None = None
     kubeconfig: Path | None = None
     recording: Path | None = None
+    k3s: K3sOptions = field(default_factory=K3sOptions)
 
     def __getattr__(self, kind: str) -> Callable[..., Service]:
         if kind not in ("helm", "manifests", "endpoint"):
@@ -180,11 +182,12 @@ def cluster(
     registry: bool = True,
     ingress_domains: Iterable[str] = (),
     disable: Iterable[str] = (),
-    mirrors: Mapping[str, str] | None = None,
+    mirrors: Mapping[str, str] | str | None = None,
     images: Mapping[str, str] | None = None,
     container_engine: str | None = None,
     context: str | None = None,
     kubeconfig: Path | str | None = None,
+    k3s: K3sOptions | None = None,
     recording: Path | str | None = None,
 ) -> Any:
     """Declare a cluster.
@@ -196,7 +199,8 @@ def cluster(
     where ``ingress_domains`` are given, ``simulated`` otherwise.  ``registry`` leaves the image
     registry out.  ``ready_timeout`` are the seconds that the cluster, and each roll-out of the
     environment, may take.  ``version``, ``extra_args`` (last on the server's command line),
-    ``disable``, ``mirrors`` (registries by host) and ``images`` are the engine's; see
+    ``disable``, ``mirrors`` (registries by host, or ``"http://cache.test/{host}"`` for all that
+    are common) and ``images`` are the engine's, ``k3s`` is read by that one alone; see
     :class:`cove.engines.cluster.ClusterOptions`.  ``context`` and ``kubeconfig`` are of an
     existing cluster.  ``recording`` is a file of ``cove record``: the cluster is an embedded one
     with what was there, in which nothing moves by itself.
@@ -211,12 +215,13 @@ def cluster(
         registry=registry,
         ingress_domains=tuple(ingress_domains),
         disable=tuple(disable),
-        mirrors=dict(mirrors or {}),
+        mirrors=mirrors_of(mirrors),
         images=dict(images or {}),
         container_engine=container_engine,
         context=context,
         kubeconfig=None if kubeconfig is None else Path(kubeconfig),
         recording=None if recording is None else Path(recording),
+        k3s=k3s or K3sOptions(),
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cove.kube.gvk import GVR
 
@@ -87,6 +87,8 @@ class Place:
     # Names that lead to its Ingresses: domains, and hosts that a test has registered.
     domains: tuple[str, ...] = ()
     hosts: list[str] = field(default_factory=list)
+    # How another name is made to lead there, where that is not the embedded engine's affair.
+    register: Callable[[str], Coroutine[Any, Any, None]] | None = None
     # Whether it is to stay when the test has ended (`--cove-keep`).
     kept: bool = False
 

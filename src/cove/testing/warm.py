@@ -33,6 +33,7 @@ from cove.engines._running import SYSTEM, in_process_client
 from cove.engines.cluster import ClusterOptions, OptionError
 from cove.engines.embedded import EmbeddedCluster
 from cove.engines.home import ClusterFolder, Settings
+from cove.engines.k3s_options import for_tests
 from cove.engines.local import settings_of
 from cove.engines.select import chosen, open_cluster
 from cove.engines.snapshots import Snapshot
@@ -109,7 +110,7 @@ def _options(declared: ClusterDeclaration, engine: str, context: str | None) -> 
     disable = declared.disable
     if not declared.registry and engine == "embedded" and "registry" not in disable:
         disable = (*disable, "registry")
-    return ClusterOptions(
+    options = ClusterOptions(
         version=declared.version,
         agents=max(0, declared.nodes - 1),
         disable=disable,
@@ -118,7 +119,11 @@ def _options(declared: ClusterDeclaration, engine: str, context: str | None) -> 
         mirrors=dict(declared.mirrors),
         images=dict(declared.images),
         container_engine=declared.container_engine,
+        k3s=declared.k3s,
     )
+    if engine != "k3s":
+        return options
+    return for_tests(options, ready_timeout=declared.ready_timeout, registry=declared.registry)
 
 
 class WarmCluster(ABC):
@@ -510,7 +515,9 @@ class SharedCluster(WarmCluster):
         self._cluster: Cluster | None = None
 
     async def open(self) -> None:
-        async with asyncio.timeout(self.declared.ready_timeout):
+        # k3s knows the limit itself, and tells what it was waiting for.
+        limit = None if self._engine == "k3s" else self.declared.ready_timeout
+        async with asyncio.timeout(limit):
             self._cluster = await self._stack.enter_async_context(
                 open_cluster(
                     f"{self._prefix}-{self.name}"[:60].strip("-"),
@@ -537,6 +544,10 @@ class SharedCluster(WarmCluster):
             lambda: self.cluster.kubeconfig_path,
             self.bridge,
             tape=tape,
+            addresses=dict(self.cluster.addresses),
+            authority=getattr(self.cluster, "authority", ""),
+            domains=self.declared.ingress_domains,
+            register=getattr(self.cluster, "register_host", None),
         )
 
     @asynccontextmanager

@@ -28,13 +28,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cove.client import Client, SystemClock, Tasks, kubeconfig
+from cove.client import Client, SystemClock, kubeconfig
 from cove.engines._work import finished, together
 from cove.engines.cluster import Cluster, ClusterOptions, EngineName, Health, OptionError
 from cove.engines.door import engine_for
 from cove.engines.health import ASKING, judged, nodes_of, stale, why_not
 from cove.engines.home import ClusterFolder, home
-from cove.engines.k3s import entrypoint, spec
+from cove.engines.k3s import addons, beside, entrypoint, images, spec
+from cove.engines.k3s.ends import Ends
+from cove.engines.k3s.errors import K3sError
+from cove.engines.k3s.locks import Locked
+from cove.engines.k3s.registries import REGISTRY, alias, registries
 from cove.engines.variants import IncompleteError, Variants, publish
 from cove.kube.status import CoveError
 from cove.node.docker.labels import CLUSTER, HOME, INSTANCE, PID, VOLUME
@@ -42,23 +46,16 @@ from cove.node.docker.labels import CLUSTER, HOME, INSTANCE, PID, VOLUME
 if TYPE_CHECKING:
     from cove.client import Clock
     from cove.node.docker.connection import Engine
+    from cove.pki.authority import Authority
 
-__all__ = ["PATIENCE", "K3sCluster", "K3sError"]
+__all__ = ["K3sCluster", "K3sError"]
 
 Doc = dict[str, Any]
-# Seconds from one look at a cluster that starts to the next, and those until it is given up:
-# images of its own pods may have to be fetched before a node is ready.
+# Seconds from one look at a cluster that starts to the next.
 POLL = 0.1
-PATIENCE = 600.0
 # Seconds that a server with a data volume has to end by itself.
 GRACE = 10
-# How much of its log a container is remembered by.
-LAST_LINES = 12
 _VOLUME = re.compile(r"[a-zA-Z0-9][\w.-]*")
-
-
-class K3sError(CoveError):
-    """The cluster's containers could not be had, or have ended."""
 
 
 class K3sCluster(Cluster):
@@ -97,20 +94,22 @@ class K3sCluster(Cluster):
         self._clock: Clock = clock or SystemClock()
         self._keep = options.lifetime == "persistent"
         self._stack = AsyncExitStack()
-        self._tasks = Tasks()
         self._engine: Engine | None = None
         self._place: spec.Place | None = None
         self._client: Client | None = None
         self._port = 0
-        # The server's container; those of whom there is an end to tell.
+        # Where this machine has the server's ports; its address in the cluster's network.
+        self._ports: dict[int, int] = {}
+        self._address = ""
+        self._authority: Authority | None = None
         self._server = ""
-        self._deaths: dict[str, str] = {}
-        self._died = asyncio.Event()
+        self._ends = Ends(lambda: self._here, name, log)
         self._made: list[str] = []
         # What the raw kubeconfig was when it was last read; whether what came of it is out.
         self._signature: tuple[int, ...] = ()
         self._published = False
         self._looking = asyncio.Lock()
+        self._deadline = 0.0
 
     # -- what it gives
 
@@ -140,6 +139,32 @@ class K3sCluster(Cluster):
         return (self.network,)
 
     @property
+    def addresses(self) -> Mapping[str, str]:
+        """See :class:`Cluster`; the registry's own name, too."""
+        places = {"http": 80, "https": 443, "registry": REGISTRY}
+        found = {
+            what: f"127.0.0.1:{self._ports[port]}"
+            for what, port in places.items()
+            if self._ports.get(port)
+        }
+        if not (addons.serves_ingress(self.options) and self._authority):
+            found.pop("https", None)
+        if self.options.k3s.registry:
+            # As engines on this machine believe it without TLS.
+            found["registry"] = found["registry"].replace("127.0.0.1", "localhost")
+            found["registry_name"] = f"{alias(self.name)}:{REGISTRY}"
+        return found
+
+    @property
+    def authority(self) -> str:
+        """Who signed what hosts of the domains show, PEM; "" without HTTPS."""
+        return self._authority.certificate.decode() if self._authority is not None else ""
+
+    async def register_host(self, host: str) -> None:
+        """Have one more name, and all below it, lead to the cluster in its pods."""
+        await beside.register(self.client, host, self._address)
+
+    @property
     def properties(self) -> Mapping[str, str]:
         """Engine, image, where it runs, what it keeps."""
         found = {
@@ -159,7 +184,9 @@ class K3sCluster(Cluster):
 
         try:
             async with self._looking:
-                await self._revive()
+                if await self._ends.revive(self._server):
+                    # The engine may have given it another port.
+                    await self._find_port()
             return await self._look()
         except (CoveError, DockerError) as e:
             return Health(False, str(e))
@@ -199,6 +226,7 @@ class K3sCluster(Cluster):
             await self._have_images()
             await self._start()
             await self._until_ready()
+            await self._equip()
         except BaseException:
             await self._give_up(fresh)
             raise
@@ -212,18 +240,18 @@ class K3sCluster(Cluster):
             await self._stack.aclose()
 
     async def _close(self) -> None:
-        await self._tasks.close()
+        await self._ends.close()
         if self._client is not None:
             await self._client.close()
 
-    async def _lock(self, stack: AsyncExitStack) -> _Locked:
+    async def _lock(self, stack: AsyncExitStack) -> Locked:
         """Hold the cluster's locks; the one of starting."""
         folder = self.variants.folder
         await asyncio.to_thread(folder.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
-        starting = stack.enter_context(_Locked(folder.parent / f".{self.name}.starting"))
+        starting = stack.enter_context(Locked(folder.parent / f".{self.name}.starting"))
         while not starting.acquire(fcntl.LOCK_EX):
             await self._clock.sleep(POLL)
-        use = stack.enter_context(_Locked(folder.parent / f".{self.name}.lock"))
+        use = stack.enter_context(Locked(folder.parent / f".{self.name}.lock"))
         if not use.acquire(fcntl.LOCK_SH if self._keep else fcntl.LOCK_EX):
             raise OptionError(
                 f'the k3s cluster "{self.name}" is in use by another session: choose another '
@@ -258,40 +286,37 @@ class K3sCluster(Cluster):
             agents = (spec.agent_name(self.name, i) for i in range(options.agents))
             for node in (self.name, *agents):
                 (nodes / node).mkdir(mode=0o700, parents=True, exist_ok=True)
-        if options.mirrors:
-            publish(folder / "registries.yaml", spec.registries(options.mirrors))
+        if text := registries(self.name, options):
+            publish(folder / "registries.yaml", text)
+        self._authority = self._find_authority()
         return spec.Place(
             network=self.network,
             token=_token(kept),
             folder=folder,
             nodes=nodes,
             volume=volume,
+            https=self._authority is not None,
         )
+
+    def _find_authority(self) -> Authority | None:
+        """Who signs the domains' certificate, where there is one to be had."""
+        options = self.options
+        if not options.domains or not addons.serves_ingress(options):
+            return None
+        given = options.k3s.authority
+        found = beside.authority_in(given or self.variants.folder, make=given is None)
+        if found is None:
+            self._log(
+                f"{given} holds no ca.crt and ca.key: {', '.join(options.domains)} are served "
+                "over HTTP only"
+            )
+        return found
 
     async def _have_images(self) -> None:
         """Every image that containers are made of, fetched if it is missing."""
         roles = ("server", "agent") if self.options.agents else ("server",)
         for image in dict.fromkeys(spec.image(self.options, role) for role in roles):
-            await self._have(image)
-
-    async def _have(self, image: str) -> None:
-        from cove.node.docker.connection import DockerError, EngineDownError
-
-        engine = self._here
-        if await engine.image(image) is not None:
-            return
-        self._log(f"fetching the image {image}")
-        why = "it was not there afterwards"
-        try:
-            await engine.pull(image)
-        except (DockerError, EngineDownError) as e:
-            why = str(e)
-        if await engine.image(image) is None:
-            raise K3sError(
-                f"the image {image} is not in {engine.address}, and could not be fetched: {why}; "
-                f"try `{engine.kind} pull {image}` where there is a network, or name an image that "
-                'is there: images={"server": …}'
-            )
+            await images.have(self._here, image, self._log)
 
     @property
     def _here(self) -> Engine:
@@ -328,8 +353,8 @@ class K3sCluster(Cluster):
         assert self._place is not None
         wanted = self._wanted()
         self._server = next(iter(wanted))
-        if self.options.domains:
-            self._log(f"domains {', '.join(self.options.domains)}: the engine k3s serves none")
+        if self.options.domains and not addons.serves_ingress(self.options):
+            self._log(f"domains {', '.join(self.options.domains)}: ingress is disabled")
         running = await self._adopt(wanted)
         await self._make_network()
         if self._place.volume:
@@ -388,29 +413,42 @@ class K3sCluster(Cluster):
             if found is None:
                 self._made.append(name)
                 id = await engine.create(name, config)
-                await engine.put(id, entrypoint.archive())
+                await engine.put(id, self._files(name))
             else:
                 id = str(found["Id"])
             if found is None or found["State"] != "running":
                 await engine.start(id)
         except DockerError as e:
             raise K3sError(self._no_start(name, str(e))) from e
-        if follow:
-            self._tasks.start(f"log of {name}", self._follow(id, from_now=found is not None))
-        self._tasks.start(f"end of {name}", self._watch(name, id))
+        self._ends.watch(name, id, follow=follow, from_now=found is not None)
 
     def _no_start(self, name: str, why: str) -> str:
         text = f"the container {name} does not start: {why}"
         if "port is already allocated" in why or "address already in use" in why:
-            return f"{text}; choose another api_port, or 0 for any free one"
+            fixed = [f"k3s ports {i} ({o})" for i, o in self.options.k3s.ports.items() if o]
+            if self.options.api_port:
+                fixed.insert(0, f"api_port ({self.options.api_port})")
+            return f"{text}; choose another {' or '.join(fixed)}, or 0 for any free one"
         return text
 
+    def _files(self, container: str) -> bytes:
+        """What a container is given before it starts."""
+        if container != self._server:
+            return entrypoint.archive()
+        assert self._place is not None
+        files = addons.files if self._place.volume else addons.manifests
+        return entrypoint.archive(files(self.name, self.options, https=self._place.https))
+
     async def _find_port(self) -> None:
-        found = await self._here.inspect(self._server) or {}
-        bound = ((found.get("NetworkSettings") or {}).get("Ports") or {}).get(spec.API) or ()
-        for each in bound:
-            if each.get("HostPort"):
-                self._port = int(each["HostPort"])
+        """Where the server is: as this machine has it, and as its network does."""
+        found = (await self._here.inspect(self._server) or {}).get("NetworkSettings") or {}
+        for inside, bound in (found.get("Ports") or {}).items():
+            for each in bound or ():
+                if each.get("HostPort"):
+                    self._ports[int(inside.partition("/")[0])] = int(each["HostPort"])
+        self._port = self._ports.get(spec.PORT, 0)
+        network = (found.get("Networks") or {}).get(self.network) or {}
+        self._address = str(network.get("IPAddress") or "")
 
     async def _make_network(self) -> None:
         if any(n["Name"] == self.network for n in await self._here.networks(self._cluster_label)):
@@ -424,84 +462,23 @@ class K3sCluster(Cluster):
             }
         )
 
-    # -- their ends
-
-    async def _follow(self, id: str, *, from_now: bool) -> None:
-        """Every line that a container writes, told."""
-        from cove.node.docker.connection import DockerError, EngineDownError
-        from cove.node.docker.logs import frames
-
-        params = {"stdout": "true", "stderr": "true", "follow": "true"}
-        if from_now:
-            params["tail"] = "0"
-        rest = b""
-        try:
-            async with self._here.log(id, params) as content:
-                async for piece in frames(content, False):
-                    *lines, rest = (rest + piece).split(b"\n")
-                    for line in lines:
-                        self._log(f"{self.name}: {line.decode(errors='replace').rstrip()}")
-        except (DockerError, EngineDownError):
-            return  # who waits for its end tells what happened
-
-    async def _watch(self, name: str, id: str) -> None:
-        """Tell when a container has ended."""
-        from cove.node.docker.connection import DockerError, EngineDownError
-
-        try:
-            code = await self._here.ended(id)
-            words = await self._last_words(id)
-        except (DockerError, EngineDownError) as e:
-            self._deaths[name] = f"what became of {name} is not known: {e}"
-        else:
-            how = "was removed" if code == -1 else f"has ended ({code})"
-            last = f"; its log ends with\n{words}" if words else ""
-            self._deaths[name] = f"the container {name} {how}{last}"
-        self._died.set()
-        self._log(self._deaths[name])
-
-    async def _last_words(self, id: str) -> str:
-        from cove.node.docker.connection import DockerError
-        from cove.node.docker.logs import frames
-
-        params = {"stdout": "true", "stderr": "true", "tail": str(LAST_LINES)}
-        try:
-            async with self._here.log(id, params) as content:
-                text = b"".join([piece async for piece in frames(content, False)])
-        except DockerError:
-            return ""  # it was removed
-        return "\n".join(f"  {line}" for line in text.decode(errors="replace").splitlines())
-
-    async def _revive(self) -> None:
-        """Look whether somebody has started again what had ended."""
-        for name in list(self._deaths):
-            found = await self._here.inspect(name)
-            if found is not None and found["State"]["Running"]:
-                del self._deaths[name]
-                self._tasks.start(f"end of {name}", self._watch(name, found["Id"]))
-                if name == self._server:
-                    self._tasks.start(f"log of {name}", self._follow(found["Id"], from_now=True))
-                    # The engine may have given it another port.
-                    await self._find_port()
-        if not self._deaths:
-            self._died.clear()
-
     # -- readiness
 
     async def _until_ready(self) -> None:
         """Return when the API answers with all nodes ready, raise when a container has ended."""
-        deadline = self._clock.monotonic() + PATIENCE
+        patience = self.options.k3s.ready_timeout
+        self._deadline = deadline = self._clock.monotonic() + patience
         said = ""
         while True:
             health = await self._look()
             if health.healthy:
                 return
-            if self._deaths:
-                raise K3sError("\n".join(self._deaths.values()))
+            if self._ends.told:
+                raise K3sError("\n".join(self._ends.told.values()))
             if self._clock.monotonic() >= deadline:
-                words = await self._last_words(self._server)
+                words = await self._ends.last_words(self._server)
                 raise K3sError(
-                    f"the cluster {self.name} is not ready after {PATIENCE:.0f} s: "
+                    f"the cluster {self.name} is not ready after {patience:g} s: "
                     f"{health.reason}; the server's log ends with\n{words}"
                 )
             if health.reason != said:
@@ -509,11 +486,49 @@ class K3sCluster(Cluster):
                 self._log(f"{self.name} is starting: {said}")
             await self._pause()
 
+    async def _equip(self) -> None:
+        """Names, certificate and images; what k3s deploys for cove runs."""
+        options = self.options
+        if options.k3s.load:
+            await images.load(self._here, self._wanted(), options.k3s.load, self._log)
+        wanted = beside.deployments(options)
+        if not wanted:
+            return None
+        await beside.equip(
+            self.client,
+            self.name,
+            options,
+            address=self._address,
+            port=self._ports.get(REGISTRY, 0),
+            authority=self._authority,
+        )
+        waiting = asyncio.ensure_future(beside.rolled_out(self.client, wanted, self._clock))
+        ending = asyncio.ensure_future(self._ends.any.wait())
+        late = asyncio.ensure_future(
+            self._clock.sleep(max(0.0, self._deadline - self._clock.monotonic()))
+        )
+        every = (waiting, ending, late)
+        try:
+            await asyncio.wait(every, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                return waiting.result()
+            if self._ends.told:
+                raise K3sError("\n".join(self._ends.told.values()))
+            told = await beside.words(self.client, wanted)
+            raise K3sError(
+                f"what the cluster {self.name} runs for cove is not ready after "
+                f"{options.k3s.ready_timeout:g} s:\n{told}"
+            )
+        finally:
+            for each in every:
+                each.cancel()
+            await asyncio.gather(*every, return_exceptions=True)
+
     async def _pause(self) -> None:
         """Until it is time to look again, or a container has ended."""
         waits = [
             asyncio.ensure_future(self._clock.sleep(POLL)),
-            asyncio.ensure_future(self._died.wait()),
+            asyncio.ensure_future(self._ends.any.wait()),
         ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -524,8 +539,8 @@ class K3sCluster(Cluster):
 
     async def _look(self) -> Health:
         """One look, without a command run in a container: the file, the variants, the nodes."""
-        if self._deaths:
-            return Health(False, "\n".join(self._deaths.values()))
+        if self._ends.told:
+            return Health(False, "\n".join(self._ends.told.values()))
         async with self._looking:
             try:
                 await self._read()
@@ -571,7 +586,7 @@ class K3sCluster(Cluster):
 
     async def _give_up(self, fresh: bool) -> None:
         """Remove what was made for a cluster that did not start."""
-        await self._tasks.close()
+        await self._ends.close()
         found = await self._here.containers(self._cluster_label)
         if self._keep and self._server not in self._made:
             # It ran before, and does now: it only was to have more.
@@ -587,7 +602,7 @@ class K3sCluster(Cluster):
 
     async def _remove(self) -> None:
         """Containers, network, folder; the data volume stays."""
-        await self._tasks.close()
+        await self._ends.close()
         await self._remove_containers(await self._here.containers(self._cluster_label))
         await self._remove_network()
         await self._remove_folder()
@@ -623,33 +638,6 @@ class K3sCluster(Cluster):
 
 def _name(container: Doc) -> str:
     return str(container["Names"][0]).lstrip("/")
-
-
-class _Locked:
-    """A lock file; closed, it is released.  The file stays: who waits has it open."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def acquire(self, how: int) -> bool:
-        """Have the lock now, or not."""
-        try:
-            fcntl.flock(self._descriptor, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def close(self) -> None:
-        """Release it; no effect the second time."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
 
 def _token(kept: Path | None) -> str:

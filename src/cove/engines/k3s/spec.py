@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,9 @@ from typing import Any
 
 from cove.engines.cluster import ClusterOptions, OptionError
 from cove.engines.credentials import HOST_OF_CONTAINERS
-from cove.engines.k3s.entrypoint import PATH, SCRIPT
+from cove.engines.k3s import addons
+from cove.engines.k3s.entrypoint import PATH, RESOLV_CONF, RESOLVER, SCRIPT
+from cove.engines.k3s.registries import REGISTRY, alias, registries
 from cove.kube.version import MAJOR, MINOR
 from cove.node.docker.labels import CONFIG_HASH, OPTIONS, ROLE
 
@@ -30,7 +32,7 @@ __all__ = [
     "check",
     "differences",
     "image",
-    "registries",
+    "ports",
     "server",
     "server_arguments",
     "with_data_volume",
@@ -56,6 +58,7 @@ DATA = "/var/lib/rancher/k3s"
 # A node's password: the server remembers it, so a node that is made anew has to as well.
 NODE = "/etc/rancher/node"
 REGISTRIES = "/etc/rancher/k3s/registries.yaml"
+AIRGAP = f"{DATA}/agent/images"
 _TAG = re.compile(r"v\d+\.\d+\.\d+(-rc\d+)?(-alpha\d+|-beta\d+)?-k3s\d+|latest|stable")
 _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[+-](.+))?")
 
@@ -63,6 +66,9 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[+-](.+))?")
 def check(options: ClusterOptions) -> None:
     """Raise OptionError for what k3s cannot do, or must not."""
     image(options, "server")
+    for path in options.k3s.airgap:
+        if not path.is_absolute() or not path.is_file():
+            raise OptionError(f"k3s airgap {path}: no file of that whole path is there")
     for argument in options.extra_args:
         if argument.split("=")[0] in ("--cluster-init", "cluster-init"):
             raise OptionError(
@@ -102,7 +108,8 @@ class Place:
 
     ``folder`` is the cluster's state folder.  ``nodes`` keeps what a node remembers of
     itself, for clusters that outlive their containers; None for others.  ``volume`` is the
-    data volume's name, ``""`` for none.
+    data volume's name, ``""`` for none.  ``https`` tells whether there is an authority to sign
+    for domains.
     """
 
     network: str
@@ -110,18 +117,36 @@ class Place:
     folder: Path
     nodes: Path | None = None
     volume: str = ""
+    https: bool = True
+
+
+def _tuning(options: ClusterOptions) -> list[str]:
+    """What server and agents are told alike, each of them for its own kubelet and proxy."""
+    mode = options.k3s.proxy_mode
+    return [
+        *([f"--resolv-conf={RESOLV_CONF}"] if options.k3s.resolver else ()),
+        *([f"--kube-proxy-arg=proxy-mode={mode}"] if mode else ()),
+    ]
 
 
 def server_arguments(name: str, options: ClusterOptions) -> list[str]:
     """The server's command line.  Never ``--cluster-init``: see :func:`check`."""
+    k3s = options.k3s
     names = dict.fromkeys(["127.0.0.1", "localhost", name, "0.0.0.0", HOST_OF_CONTAINERS])
-    parts = dict.fromkeys([*DISABLED, *(_PARTS.get(part, part) for part in options.disable)])
+    asked = [_PARTS.get(part, part) for part in options.disable if part != "registry"]
+    if addons.serves_ingress(options):
+        # cove's own has the ports.
+        asked.append("traefik")
+    parts = dict.fromkeys([*DISABLED, *asked])
     return [
         "server",
         *(f"--tls-san={each}" for each in names),
         f"--cluster-cidr={options.pod_subnet or POD_SUBNET}",
         f"--service-cidr={options.service_subnet or SERVICE_SUBNET}",
+        *([f"--cluster-dns={k3s.cluster_dns}"] if k3s.cluster_dns else ()),
+        *([f"--flannel-backend={k3s.flannel_backend}"] if k3s.flannel_backend else ()),
         *(f"--disable={part}" for part in parts),
+        *_tuning(options),
         *options.extra_args,
     ]
 
@@ -138,10 +163,19 @@ def server(name: str, options: ClusterOptions, place: Place, labels: Mapping[str
         "K3S_KUBECONFIG_MODE": KUBECONFIG_MODE,
     }
     config = _node(name, options, place, "server", environment, server_arguments(name, options))
-    config["ExposedPorts"] = {API: {}}
+    published = ports(options)
+    config["ExposedPorts"] = {f"{port}/tcp": {} for port in published}
     host = config["HostConfig"]
-    host["PortBindings"] = {API: [{"HostIp": "127.0.0.1", "HostPort": str(options.api_port or "")}]}
+    host["PortBindings"] = {
+        f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(wanted or "")}]
+        for port, wanted in published.items()
+    }
+    if options.k3s.registry:
+        # Peers push, and nodes pull, by the name that pods have for it.
+        config["NetworkingConfig"]["EndpointsConfig"][place.network]["Aliases"].append(alias(name))
     host["Binds"].append(f"{place.folder / 'cluster'}:{KUBECONFIG}:rw")
+    if registries(name, options):
+        host["Binds"].append(_registries_of(place))
     if place.volume:
         config = with_data_volume(config, place.volume)
     shown = {
@@ -153,8 +187,40 @@ def server(name: str, options: ClusterOptions, place: Place, labels: Mapping[str
         "extra_args": list(options.extra_args),
         "data_volume": place.volume,
         "mirrors": dict(options.mirrors),
+        **_shown_k3s(options),
     }
-    return _labelled(config, "server", shown, options, labels)
+    manifests = addons.manifests(name, options, https=place.https)
+    return _labelled(config, "server", shown, [registries(name, options), manifests], labels)
+
+
+def _shown_k3s(options: ClusterOptions) -> Doc:
+    """Of k3s' own options those that make its container another one, as a label tells them."""
+    k3s = options.k3s
+    found: Doc = {
+        name: getattr(k3s, name)
+        for name in (
+            "registry",
+            "resolver",
+            "cluster_dns",
+            "flannel_backend",
+            "proxy_mode",
+        )
+    }
+    found["ingress"] = addons.serves_ingress(options)
+    found["domains"] = list(options.domains)
+    found["ports"] = {str(inside): outside for inside, outside in k3s.ports.items()}
+    found["airgap"] = [path.name for path in k3s.airgap]
+    return found
+
+
+def ports(options: ClusterOptions) -> dict[int, int]:
+    """The server's ports that this machine has, and there as which: 0 any free one."""
+    found = {PORT: options.api_port}
+    if addons.serves_ingress(options):
+        found.update({80: 0, 443: 0})
+    if options.k3s.registry:
+        found[REGISTRY] = 0
+    return {**found, **options.k3s.ports}
 
 
 def agent(
@@ -162,9 +228,13 @@ def agent(
 ) -> Doc:
     """The container of an agent.  It asks for the server until that is there."""
     environment = {"K3S_URL": f"https://{name}:{PORT}"}
-    config = _node(agent_name(name, index), options, place, "agent", environment, ["agent"])
+    command = ["agent", *_tuning(options)]
+    config = _node(agent_name(name, index), options, place, "agent", environment, command)
     shown = {"image": config["Image"], "mirrors": dict(options.mirrors)}
-    return _labelled(config, "agent", shown, options, labels)
+    own = registries(name, options)
+    if own:
+        config["HostConfig"]["Binds"].append(_registries_of(place))
+    return _labelled(config, "agent", shown, [own], labels)
 
 
 def _node(
@@ -179,9 +249,11 @@ def _node(
     binds = ["/sys/fs/cgroup:/sys/fs/cgroup:rw"]
     if place.nodes is not None:
         binds.append(f"{place.nodes / name}:{NODE}:rw")
-    if options.mirrors:
-        binds.append(f"{place.folder / 'registries.yaml'}:{REGISTRIES}:ro")
+    # k3s unpacks every archive of images that it finds there when it starts.
+    binds += [f"{path}:{AIRGAP}/{path.name}:ro" for path in options.k3s.airgap]
     told = {**environment, "K3S_TOKEN": place.token, "K3S_NODE_NAME": name}
+    if options.k3s.resolver:
+        told[RESOLVER] = options.k3s.resolver
     return {
         "Image": image(options, role),
         "Hostname": name,
@@ -211,27 +283,23 @@ def with_data_volume(config: Mapping[str, Any], volume: str) -> Doc:
     return {**config, "HostConfig": {**host, "Binds": binds}}
 
 
-def registries(mirrors: Mapping[str, str]) -> str:
-    """``registries.yaml``: where images of a registry are fetched from instead.
-
-    Source: https://docs.k3s.io/installation/private-registry
-    """
-    listed = {host: {"endpoint": [url]} for host, url in mirrors.items()}
-    return json.dumps({"mirrors": listed}, indent=1) + "\n"  # JSON is YAML
+def _registries_of(place: Place) -> str:
+    return f"{place.folder / 'registries.yaml'}:{REGISTRIES}:ro"
 
 
 def _labelled(
     config: Doc,
     role: str,
     shown: Mapping[str, Any],
-    options: ClusterOptions,
+    contents: Sequence[object],
     labels: Mapping[str, str],
 ) -> Doc:
     """With labels that tell, later, what it was made of.
 
-    What a script or a mirror's file holds counts, too; who made the container does not.
+    What the files hold that it is given (``contents``, the script) counts, too; who made the
+    container does not.
     """
-    counted = [config, SCRIPT, registries(options.mirrors) if options.mirrors else ""]
+    counted = [config, SCRIPT, *contents]
     text = json.dumps(counted, sort_keys=True)
     config["Labels"] = {
         **labels,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from cove.engines.cluster import ClusterOptions, Lifetime, OptionError
+from cove.engines.k3s_options import K3sOptions, mirrors_of
 from cove.host.errors import AppError
 from cove.host.references import ClusterReference
 from cove.host.resource import Resource, checked_name
@@ -34,8 +35,9 @@ class ClusterResource(Resource):
     subnets None are the engine's (k3s: 10.42.0.0/16 and 10.43.0.0/16).  ``data_volume`` keeps
     the objects for the next session, ``lifetime`` ``persistent`` leaves the cluster running
     after this one.  ``ingress_domains`` lead to Ingresses.  ``mirrors`` are registries to
-    fetch images from, ``images`` override those that the engine and its helpers use
-    (``server``, ``helm``).  ``context`` names the one of an existing cluster.
+    fetch images from, by host, or one for all that are common (``"http://cache.test/{host}"``);
+    ``images`` override those that the engine and its helpers use (``server``, ``helm``).
+    ``context`` names the one of an existing cluster; ``k3s`` is what that engine alone reads.
 
     Healthy when its API server answers and 1 + ``agents`` nodes are Ready.
     """
@@ -56,9 +58,10 @@ class ClusterResource(Resource):
         extra_args: Iterable[str],
         lifetime: Lifetime,
         ingress_domains: Iterable[str],
-        mirrors: Mapping[str, str],
+        mirrors: Mapping[str, str] | str,
         images: Mapping[str, str],
         context: str | None,
+        k3s: K3sOptions | None,
         explicit_start: bool,
     ) -> None:
         self.engine = engine
@@ -72,9 +75,10 @@ class ClusterResource(Resource):
                 extra_args=tuple(extra_args),
                 lifetime=lifetime,
                 domains=tuple(ingress_domains),
-                mirrors=dict(mirrors),
+                mirrors=mirrors_of(mirrors),
                 images=dict(images),
                 context=context,
+                k3s=k3s or K3sOptions(),
             )
         except OptionError as e:
             raise AppError(f"cluster {name}: {e}") from e

@@ -165,6 +165,18 @@ class Engine:
         async with _told():
             await self.docker.containers.container(id).put_archive("/", tar)
 
+    async def put_stream(self, id: str, tar: AsyncIterator[bytes]) -> None:
+        """The same with a tar that comes in pieces."""
+        async with self._open(
+            f"containers/{id}/archive",
+            "PUT",
+            params={"path": "/"},
+            data=tar,
+            headers={"Content-Type": "application/x-tar"},
+            timeout=FOREVER,
+        ) as response:
+            await response.read()
+
     async def update(self, id: str, limits: Mapping[str, Any]) -> None:
         """Change the limits of a container that runs."""
         async with _told():
@@ -246,6 +258,12 @@ class Engine:
         """Fetch it; raises DockerError with what the registry said."""
         async with _told():
             await self.docker.images.pull(name, auth=dict(auth) if auth else None)
+
+    async def save(self, name: str) -> AsyncIterator[bytes]:
+        """An image as an archive, piece by piece."""
+        async with self._open(f"images/{name}/get", timeout=FOREVER) as response:
+            async for piece in response.content.iter_chunked(1024 * 1024):
+                yield piece
 
     async def tag(self, name: str, other: str) -> None:
         """Give an image another name."""
@@ -373,6 +391,19 @@ class Engine:
                 await stream.close()
                 raise
         return made, stream
+
+    async def run(self, id: str, command: Sequence[str]) -> tuple[int, str]:
+        """Run a command in a container to its end: its exit code and what it wrote."""
+        made, stream = await self.exec(id, command)
+        text = b""
+        async with _told():
+            try:
+                while (message := await stream.read_out()) is not None:
+                    text += message.data
+            finally:
+                await stream.close()
+            found = await made.inspect()
+        return int(found["ExitCode"] or 0), text.decode(errors="replace").strip()
 
     async def attach(self, id: str, *, stdin: bool, stdout: bool, stderr: bool) -> Stream:
         """The streams of a container's own process; close it."""

@@ -22,12 +22,15 @@ CONFIG_MAPS = GVR("", "v1", "configmaps")
 NAMESPACE, CONFIG_MAP = "kube-public", "local-registry-hosting"
 
 
-def hosting(port: int) -> Doc:
-    """The ConfigMap: where to push from this machine, what nodes pull, what pods say."""
+def hosting(port: int, inside: str = "") -> Doc:
+    """The ConfigMap: where to push from this machine, what nodes pull, what pods say.
+
+    ``inside`` is the address that nodes and pods have for it, where that is one and the same.
+    """
     told = {
         "host": f"localhost:{port}",
-        "hostFromContainerRuntime": f"localhost:{port}",
-        "hostFromClusterNetwork": f"{NAME}:{port}",
+        "hostFromContainerRuntime": inside or f"localhost:{port}",
+        "hostFromClusterNetwork": inside or f"{NAME}:{port}",
     }
     return {
         "apiVersion": "v1",
@@ -37,9 +40,9 @@ def hosting(port: int) -> Doc:
     }
 
 
-async def announce(client: Client, port: int) -> None:
-    """Write the ConfigMap, in place of the one of an earlier run."""
-    doc = hosting(port)
+async def announce(client: Client, port: int, inside: str = "") -> None:
+    """Write the ConfigMap (see :func:`hosting`), in place of the one of an earlier run."""
+    doc = hosting(port, inside)
     try:
         await client.create(CONFIG_MAPS, doc)
     except StatusError as e:

@@ -92,12 +92,15 @@ class Ingress:
 
     def register_host(self, host: str) -> None:
         """Have one more name lead here: in pods, and in :meth:`resolving`."""
-        running = self._place.running
-        containers = getattr(running, "containers", None)
-        if containers is None:
+        name = str(unwrap(host))
+        containers = getattr(self._place.running, "containers", None)
+        if containers is not None:
+            self._place.bridge.do(lambda: containers.register_host(name))
+        elif self._place.register is not None and self._place.addresses.get("http"):
+            self._run(self._place.register(name))
+        else:
             raise LookupError(f"{self._place.name} has no ingress of cove's to register a host at")
-        self._place.bridge.do(lambda: containers.register_host(str(unwrap(host))))
-        self._place.hosts.append(str(unwrap(host)))
+        self._place.hosts.append(name)
 
     @contextmanager
     def resolving(self) -> Iterator[None]:
