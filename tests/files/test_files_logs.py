@@ -344,6 +344,21 @@ async def test_closed_logs_leave_nothing(logged: tuple[Tree, LogSource]) -> None
             await asyncio.sleep(0.05)
 
 
+async def test_logs_that_are_open_end_with_the_tree(api: EmbeddedCluster) -> None:
+    """Also one that a later reader's took the place of; closing it afterwards is no error."""
+    await api.client.create(PODS, pod(nodeName="n"))
+    async with logging_tree(api) as (tree, source):
+        source.write("main", "one\n")
+        first = await tree.open(LOG)
+        tree.spools._kept[LOG] = (0.0, tree.spools._kept[LOG][1])
+        second = await tree.open(LOG)
+        spools = [*tree.spools._all]
+        assert len(spools) == 2
+    assert all(spool._file.closed for spool in spools)
+    await first.close()
+    await second.close()
+
+
 # -- mounted
 
 

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar, cast
 
 from cove.client import Client
 from cove.client.errors import ClientError
 from cove.kube.gvk import GVR, parse_api_version, version_priority
 from cove.kube.status import StatusError
 
-__all__ = ["Type", "Types"]
+__all__ = ["Type", "Types", "together"]
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 JSON = "application/json"
 # Requests at once; upstream's clients allow themselves as many.
 TOGETHER = 32
 Failure = StatusError | ClientError
+T = TypeVar("T")
 # Where it is, its kind, whether it is namespaced, whether it can be watched.
 Found = tuple[GVR, str, bool, bool]
 
@@ -142,7 +143,7 @@ class Types:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _load(self) -> Known:
-        core, groups = await asyncio.gather(self._fetch("/api"), self._fetch("/apis"))
+        core, groups = await together(self._fetch("/api"), self._fetch("/apis"))
         # In the order of preference; None where the group-version is to be asked itself.
         sections: dict[str, list[Found] | None] = {}
         for path, doc in (("/api", core), ("/apis", groups)):
@@ -173,6 +174,15 @@ class Types:
     async def _fetch(self, path: str) -> dict[str, Any]:
         doc = await self._client.request("GET", path, accept=AGGREGATED)
         return doc if isinstance(doc, dict) else {}
+
+
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """What all of them give; the first error only when none is under way any more."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("list[T]", results)
 
 
 def _retrieved(task: asyncio.Task[Known]) -> None:

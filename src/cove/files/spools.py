@@ -50,16 +50,17 @@ class Spools:
         self._limit = limit
         # By path: when it was fetched, the spool.
         self._kept: dict[str, tuple[float, Spool]] = {}
+        # Also those that another took the place of while somebody has them open.
+        self._all: set[Spool] = set()
         self._closing: set[asyncio.Task[None]] = set()
-        self._closed = False
         # Called with the path of a log that has become longer.
         self.on_growth: list[Callable[[str], None]] = []
 
     async def close(self) -> None:
         """End all of them."""
-        self._closed = True
-        kept, self._kept = self._kept, {}
-        await asyncio.gather(*(spool.close() for _, spool in kept.values()), *self._closing)
+        self._kept = {}
+        spools, self._all = self._all, set()
+        await asyncio.gather(*(spool.close() for spool in spools), *self._closing)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -97,6 +98,7 @@ class Spools:
             limit=self._limit,
             changed=grown,
         )
+        self._all.add(spool)
         old = self._kept.get(place.path)
         self._kept[place.path] = (time.monotonic(), spool)
         if old is not None and not old[1].handles:
@@ -122,8 +124,9 @@ class Spools:
         self._end(spool)
 
     def _end(self, spool: Spool) -> None:
-        if self._closed:
+        if spool not in self._all:
             return
+        self._all.discard(spool)
         task = asyncio.create_task(spool.close(), name=f"close {spool.path}")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

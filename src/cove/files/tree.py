@@ -6,7 +6,6 @@ cluster (:mod:`cove.files.following`).  The mount, the commands and programs use
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -18,7 +17,7 @@ from cove.client import Client
 from cove.client.errors import ClientError
 from cove.files import events, logs
 from cove.files.describe import describe
-from cove.files.discovery import Type, Types
+from cove.files.discovery import Type, Types, together
 from cove.files.documents import inode, redacted, render
 from cove.files.errors import FileError, file_error, is_a_directory, not_a_directory, not_found
 from cove.files.folders import (
@@ -330,7 +329,7 @@ class Tree:
 
     async def _namespaces(self, place: Place) -> list[Listed]:
         if self._limit_to:
-            there = await asyncio.gather(*(self._exists(place, n) for n in sorted(self._limit_to)))
+            there = await together(*(self._exists(place, n) for n in sorted(self._limit_to)))
             return [listed for listed in there if listed is not None]
         found = await self.following.listing(NAMESPACE_TYPE, "")
         return [
