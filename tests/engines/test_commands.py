@@ -178,7 +178,7 @@ def test_doctor_says_what_is_well_and_what_is_not(cove: Cove) -> None:
 
     findings = {f["check"]: f for f in json.loads(well.out)}
     assert well.code == 0
-    assert {"python", "COVE_HOME", "loopback", "kubectl", "helm"} <= findings.keys()
+    assert {"python", "COVE_HOME", "loopback", "kubectl", "helm", "fuse"} <= findings.keys()
     assert f"running (pid {cove.status()['pid']})" in findings["cluster cove"]["detail"]
     assert ill.code == 1
     (line,) = (row for row in ill.out.splitlines() if "failed" in row)

@@ -59,7 +59,13 @@ class LogSource:
         if request.query.get("previous"):
             container = f"previous/{container}"
         if container in self.files:
-            return web.FileResponse(self.files[container])
+            response = web.StreamResponse()
+            response.content_length = self.files[container].stat().st_size
+            await response.prepare(request)
+            with self.files[container].open("rb") as file:
+                while piece := file.read(4 << 20):
+                    await response.write(piece)
+            return response
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         if container in self.endless:
             await response.prepare(request)

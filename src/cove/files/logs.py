@@ -82,7 +82,7 @@ class Spool:
     ) -> None:
         self.path = path
         self.size = 0
-        # How many have it open, and when it was last asked about.
+        # How many have it open.
         self.handles = 0
         self._client = client
         self._url = path_of(PODS, namespace, pod, "log")
