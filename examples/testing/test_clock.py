@@ -8,7 +8,7 @@ kind: CronJob
 metadata: {name: backup}
 spec:
   schedule: "0 * * * *"
-  successfulJobsHistoryLimit: 3
+  successfulJobsHistoryLimit: 2
   jobTemplate:
     spec:
       template:
@@ -22,25 +22,25 @@ def test_a_backup_every_hour(k8s, clock):
     assert len(k8s.batch.list_namespaced_job().items) == 1
 
 
-def test_only_the_last_three_are_remembered(k8s, clock):
+def test_only_the_last_two_are_remembered(k8s, clock):
     k8s.apply(BACKUP)
-    clock.advance(hours=6)
+    clock.advance(hours=3)
     jobs = k8s.batch.list_namespaced_job().items
-    assert len(jobs) == 3
+    assert len(jobs) == 2
     assert all(job.status.succeeded == 1 for job in jobs)
 
 
 def test_a_suspended_one_waits(k8s, clock):
     k8s.apply(BACKUP)
     k8s.batch.patch_namespaced_cron_job("backup", {"spec": {"suspend": True}})
-    clock.advance(hours=3)
+    clock.advance(hours=1)
     assert k8s.batch.list_namespaced_job().items == []
 
 
 def test_what_was_there_before(k8s, clock):
     k8s.apply(BACKUP)
     before = k8s.revision
-    clock.advance(hours=2)
+    clock.advance(hours=1)
     past = k8s.at(before)
     assert past.batch.list_namespaced_job().items == []
     last = datetime.fromisoformat(k8s.get("cronjob/backup").status.last_schedule_time)

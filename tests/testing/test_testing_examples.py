@@ -15,6 +15,9 @@ import cove
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "testing"
 
+# pods are to run here, and a run is not to compile all of cove anew.
+HIDDEN = ("COVE_CONTAINER_ENGINE", "PYTHONDONTWRITEBYTECODE")
+
 
 async def run(folder: Path, *arguments: str, **env: str) -> tuple[dict[str, int], str]:
     process = await asyncio.create_subprocess_exec(
@@ -22,8 +25,7 @@ async def run(folder: Path, *arguments: str, **env: str) -> tuple[dict[str, int]
         *arguments,
         cwd=folder,
         env={
-            **{k: v for k, v in os.environ.items() if k != "COVE_CONTAINER_ENGINE"},
-            "PYTHONDONTWRITEBYTECODE": "1",
+            **{k: v for k, v in os.environ.items() if k not in HIDDEN},
             **env,
         },
         stdout=asyncio.subprocess.PIPE,
@@ -49,8 +51,8 @@ async def test_the_whole_suite_passes(example: Path) -> None:
 
 
 async def test_by_two_workers(example: Path) -> None:
-    counts, text = await run(example, "-n", "2", "--deselect=test_delivery.py")
-    assert counts == {"passed": 14}, text
+    counts, text = await run(example, "-n", "2", "test_operator.py", "test_faults.py")
+    assert counts == {"passed": 10}, text
 
 
 async def test_on_a_cluster_that_exists(example: Path) -> None:
