@@ -18,6 +18,9 @@ from cove.kube.status import CoveError
 
 __all__ = ["Bridge", "WrongThreadError"]
 
+# pytest shows a test where it failed, not where that was found.
+__tracebackhide__ = True
+
 T = TypeVar("T")
 # Seconds that what was interrupted has to end.
 ENDING = 10.0
@@ -89,6 +92,9 @@ class Bridge:
         future = self.submit(work)
         try:
             return future.result()
+        except (AssertionError, CoveError) as e:
+            # How it came to that is said in words; the way through threads and loops is nobody's concern.
+            raise e.with_traceback(None) from e.__cause__
         except BaseException:
             if not future.done():
                 future.cancel()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Clock", "Fault", "Faults", "NotHereError"]
 
+# pytest shows a test where it failed, not where that was found.
+__tracebackhide__ = True
+
 # As people say it: one verb, one resource, what the status is.
 _PLURALS = {
     "verb": "verbs",

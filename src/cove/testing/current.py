@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["eventually", "put", "wait_for"]
 
+# pytest shows a test where it failed, not where that was found.
+__tracebackhide__ = True
+
 _world: World | None = None
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Events"]
 
+# pytest shows a test where it failed, not where that was found.
+__tracebackhide__ = True
+
 # Seconds that the next event is waited for, unless the test says otherwise.
 PATIENCE = 10.0
 

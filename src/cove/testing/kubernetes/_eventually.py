@@ -17,6 +17,9 @@ from cove.testing.values import unwrap
 
 __all__ = ["eventually", "eventually_async"]
 
+# pytest shows a test where it failed, not where that was found.
+__tracebackhide__ = True
+
 # Seconds between two looks at what no watch tells of.
 TICK = 0.1
 # Seconds that a watch may take to be there, until it is looked at intervals, too.

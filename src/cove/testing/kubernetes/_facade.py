@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Kubernetes"]
 
+# pytest shows a test where it failed, not where that was found.
+__tracebackhide__ = True
+
 Doc = dict[str, Any]
 # Who writes what a test applies, unless it says another name.
 MANAGER = "cove-test"

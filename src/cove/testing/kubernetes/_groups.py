@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Group", "Method", "methods", "snake"]
 
+# pytest shows a test where it failed, not where that was found.
+__tracebackhide__ = True
+
 _VERBS = {
     "read": "get",
     "list": "list",

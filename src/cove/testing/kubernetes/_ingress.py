@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Answered", "Ingress"]
 
+# pytest shows a test where it failed, not where that was found.
+__tracebackhide__ = True
+
 HOST = "127.0.0.1"
 # Seconds that an answer may take.
 PATIENCE = 10.0

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Objects"]
 
+# pytest shows a test where it failed, not where that was found.
+__tracebackhide__ = True
+
 Doc = dict[str, Any]
 
 
