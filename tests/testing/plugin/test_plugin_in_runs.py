@@ -13,6 +13,7 @@ from runs import Project
 
 import cove
 from cove.kube.gvk import GVR
+from cove.testing.plugin import _spare
 
 ENVIRONMENT = """
 @environment
@@ -601,3 +602,16 @@ async def test_a_recorded_run_is_what_tests_start_from(project: Project) -> None
         "@environment\nclass E:\n    k8s = cove.cluster(recording='no')\ndef test(k8s): pass\n",
     )
     assert "the environment E cannot be had" in (await project.run()).text
+
+
+def test_modules_of_cove_are_not_rewritten_by_pytest() -> None:
+    from _pytest.assertion.rewrite import AssertionRewritingHook
+
+    class Config:
+        def getini(self, _name: str) -> list[str]:
+            return []
+
+    hook = AssertionRewritingHook(Config())  # type: ignore[arg-type]
+    hook.mark_rewrite("cove", "other")
+    _spare([hook, object()])
+    assert hook._must_rewrite == {"other"}

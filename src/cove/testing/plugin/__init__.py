@@ -9,7 +9,8 @@ Source: https://docs.pytest.org/en/stable/reference/reference.html#hooks
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,22 @@ _HELP = """cove(*, scope="test", engine=None, after=None): how a test has its cl
     scope is test, class, module or session: who shares one copy.
     engine (one or several) skips the test on any other.
     after names a test whose end this one starts from."""
+
+
+def _spare(finders: Iterable[object]) -> None:
+    """Leave the modules of cove as they are.
+
+    pytest rewrites the assert statements of every distribution that brings a plugin.  Of cove those are
+    hundreds of modules and none that a test fails in: it would be parsed anew wherever bytecode is not
+    kept, for more than a second.
+    """
+    for finder in finders:
+        names = getattr(finder, "_must_rewrite", None)
+        if isinstance(names, set):
+            names.discard("cove")
+
+
+_spare(sys.meta_path)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
