@@ -14,9 +14,11 @@ from typing import Literal, NamedTuple
 
 from cove.kube.status import StatusError
 
-__all__ = ["Accepted", "accept", "media_type"]
+__all__ = ["OPENAPI_PROTOBUF", "Accepted", "accept", "accept_openapi", "media_type"]
 
 MEDIA_TYPES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+# The Swagger 2 document as gnostic's message.
+OPENAPI_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 As = Literal["", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"]
 
@@ -105,6 +107,30 @@ def accept_plain(header: str, offered: str = MEDIA_TYPES) -> str:
     raise _not_acceptable(
         f"406: Not Acceptable\n\nAvailable representations: {offered}", details=True
     )
+
+
+# What clients ask for, and what they are told that they got.
+_OPENAPI = {
+    "application/json": "application/json",
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf": OPENAPI_PROTOBUF,
+    OPENAPI_PROTOBUF: OPENAPI_PROTOBUF,
+}
+
+
+@lru_cache(maxsize=64)
+def accept_openapi(header: str) -> str:
+    """The media type for the Swagger 2 document: JSON or protobuf.
+
+    Upstream refuses what is neither with 406; here that gets JSON, as it always did.
+
+    Source: ``pkg/handler/handler.go`` of kube-openapi.
+    """
+    for _, _, name, _ in _clauses(header):
+        if name in _OPENAPI:
+            return _OPENAPI[name]
+        if name in ("*/*", "application/*"):
+            break
+    return "application/json"
 
 
 def status_media(header: str) -> str:

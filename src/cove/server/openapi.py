@@ -15,6 +15,8 @@ import orjson
 
 from cove.kube.catalogue import openapi
 from cove.kube.catalogue.openapi import CustomKind
+from cove.kube.catalogue.openapi_protobuf import encode_v2
+from cove.server.negotiate import accept_openapi
 from cove.server.request import Request, Response
 
 if TYPE_CHECKING:
@@ -27,10 +29,12 @@ _KEPT = 8
 _cache: OrderedDict[str, bytes] = OrderedDict()
 
 
-def _kept(key: str, make: Callable[[], Any]) -> bytes:
+def _kept(
+    key: str, make: Callable[[], Any], encode: Callable[[Any], bytes] = orjson.dumps
+) -> bytes:
     found = _cache.get(key)
     if found is None:
-        found = _cache[key] = orjson.dumps(make())
+        found = _cache[key] = encode(make())
         if len(_cache) > _KEPT:
             _cache.popitem(last=False)
     else:
@@ -68,13 +72,15 @@ def _missing() -> Response:
     return Response(404, b"", "")
 
 
-def _tagged(request: Request, digest: str, body: Callable[[], bytes]) -> Response:
+def _tagged(
+    request: Request, digest: str, body: Callable[[], bytes], media: str = "application/json"
+) -> Response:
     etag = f'"{digest}"'
     headers = [("Etag", etag), ("Vary", "Accept")]
     if request.headers.get("If-None-Match") == etag:
-        response = Response(304, b"", "application/json")
+        response = Response(304, b"", media)
     else:
-        response = Response(200, body(), "application/json")
+        response = Response(200, body(), media)
     response.headers.extend(headers)
     return response
 
@@ -82,8 +88,12 @@ def _tagged(request: Request, digest: str, body: Callable[[], bytes]) -> Respons
 def _v2(request: Request, kinds: Sequence[CustomKind]) -> Response:
     groups = sorted({(k.group, k.version) for k in kinds})
     state = "".join(openapi.v3_hash(g, v, kinds) for g, v in groups)
+    media = accept_openapi(request.headers.get("Accept", ""))
+    encode: Callable[[Any], bytes] = orjson.dumps
+    if media != "application/json":
+        encode, state = encode_v2, f"{media} {state}"
     digest = hashlib.sha512(f"v2 {state}".encode()).hexdigest().upper()
-    return _tagged(request, digest, lambda: _kept(digest, lambda: openapi.v2(kinds)))
+    return _tagged(request, digest, lambda: _kept(digest, lambda: openapi.v2(kinds), encode), media)
 
 
 def _v3(request: Request, kinds: Sequence[CustomKind], group: str, version: str) -> Response:
