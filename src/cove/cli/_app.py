@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cove._version import __version__
-from cove.cli import _apps, _files, _operator, _record, _snapshot
+from cove.cli import _apps, _dev, _files, _operator, _record, _snapshot
 from cove.cli._common import DEFAULT, Name, Output, existing, option
 from cove.cli._output import Format, emit, note, table
 from cove.engines.home import ClusterFolder, UnknownClusterError, clusters, home
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.add_typer(_snapshot.app, name="snapshot")
 app.add_typer(_operator.app, name="operator")
 app.add_typer(_files.app, name="files")
+app.add_typer(_dev.app, name="dev")
 app.command()(_record.record)
 
 
@@ -190,11 +191,7 @@ def up(
         for sentence in started.folder.missing:
             note(sentence)
     if merge_kubeconfig:
-        from cove.engines.kubeconfig import merge
-
-        target = _user_kubeconfig()
-        merge(target, started.folder.kubeconfig, name)
-        note(f"context {name} is the current one in {target}")
+        merge_user_kubeconfig(started.folder.kubeconfig, name)
     note(f'use it: eval "$(cove env{option(name)})"')
 
 
@@ -212,6 +209,20 @@ def _what_runs_pods(asked: str | None) -> str:
 
 def _plugins(names: list[str] | None) -> tuple[str, ...] | None:
     return None if not names else tuple(filter(None, names))
+
+
+def merge_user_kubeconfig(kubeconfig: Path, name: str) -> None:
+    """Add a cluster to the user's own kubeconfig, as the current context."""
+    from cove.engines.kubeconfig import merge
+
+    target = _user_kubeconfig()
+    merge(target, kubeconfig, name)
+    note(f"context {name} is the current one in {target}")
+
+
+def unmerge_user_kubeconfig(name: str) -> None:
+    """Take back what was added of a cluster of this machine, if it was."""
+    _unmerge(ClusterFolder(name))
 
 
 def _user_kubeconfig() -> Path:

@@ -17,11 +17,13 @@ from cove.client._transport import Answer, InProcessTransport, Stream, Transport
 from cove.client.clock import Clock, ManualClock, SystemClock, TravelClock, deadline
 from cove.client.errors import (
     ClientError,
+    ExecError,
     KubeconfigError,
     PortForwardError,
     UnknownKindError,
     UnreachableError,
 )
+from cove.client.exec import ExecResult
 from cove.client.informer import Backoff, Handler, Informer, Informers
 from cove.client.kubeconfig import Connection
 from cove.client.meta import ObjectMeta, OwnerReference, meta
@@ -37,6 +39,8 @@ __all__ = [
     "Clock",
     "Connection",
     "Discovery",
+    "ExecError",
+    "ExecResult",
     "Handler",
     "HttpTransport",
     "InProcessTransport",

@@ -7,7 +7,7 @@ What the server refuses is raised as :class:`~cove.kube.status.StatusError`.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import quote, urlencode
@@ -19,6 +19,7 @@ from cove.client._discovery import Discovery, Resource
 from cove.client._http import HttpTransport
 from cove.client._transport import Transport
 from cove.client.errors import UnreachableError
+from cove.client.exec import ExecResult, run_exec
 from cove.client.kubeconfig import Connection
 from cove.client.portforward import PROTOCOLS, PortForward, open_forward
 from cove.kube.gvk import GVR
@@ -470,6 +471,30 @@ class Client:
             port,
             user_agent=self.user_agent,
             protocols=protocols,
+        )
+
+    async def exec(
+        self,
+        pod: str,
+        command: Sequence[str],
+        namespace: str | None = None,
+        *,
+        container: str = "",
+        stdin: bytes | AsyncIterable[bytes] | None = None,
+    ) -> ExecResult:
+        """Run a command in a container to its end: its exit code and what it wrote.
+
+        ``namespace`` None is the client's, ``container`` "" the pod's first.  Raises as
+        :func:`cove.client.exec.run_exec` says.
+        """
+        return await run_exec(
+            self.transport,
+            namespace or self.namespace,
+            pod,
+            command,
+            container=container,
+            stdin=stdin,
+            user_agent=self.user_agent,
         )
 
     # -- documents that say themselves what they are

@@ -18,6 +18,7 @@ from cove.kube.status import CoveError
 
 __all__ = [
     "ClientError",
+    "ExecError",
     "KubeconfigError",
     "PortForwardError",
     "UnknownKindError",
@@ -41,6 +42,10 @@ class KubeconfigError(ClientError):
         super().__init__(f"{where}: {problem}")
         self.file = file
         self.key = key
+
+
+class ExecError(ClientError):
+    """A command in a pod could not be run, or nobody can tell how it ended."""
 
 
 class PortForwardError(ClientError):

@@ -48,8 +48,9 @@ class Beside:
         from cove.node.registry import PORT, NoRegistryError, Registry, RegistryError
         from cove.node.registry.hosting import announce
 
+        wanted = self._cluster.settings.registry_port
         last = self._last_port("registry")
-        for port in dict.fromkeys((last, 0)):
+        for port in dict.fromkeys((wanted or last, last, 0)):
             registry = Registry(
                 self._folder / "registry",
                 mirrors=dict(m.split("=", 1) for m in self._cluster.settings.mirrors),
@@ -68,6 +69,10 @@ class Beside:
                 if not port:
                     self._containers.missing.append(f"there is no image registry: {e}")
                     return
+        if wanted and registry.port != wanted:
+            self._containers.missing.append(
+                f"port {wanted} is taken: the registry is {registry.address}"
+            )
         self.addresses["registry"] = registry.address
         if registry.alias:
             self.addresses["registry_name"] = f"{registry.alias}:{PORT}"

@@ -31,6 +31,7 @@ __all__ = [
 EngineName = Literal["embedded", "k3s", "existing"]
 Lifetime = Literal["session", "persistent"]
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_NOWHERE: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +50,8 @@ class ClusterOptions:
     what runs containers (docker, podman, an address, none); None leaves it to the environment.
     ``context`` is the one of an existing cluster, ``kubeconfig`` where it is described.
     ``k3s`` is what only that engine is asked, and only it reads.
+    ``ports`` are ports of this machine and the NodePorts they lead to; ``registry_port`` is
+    where the registry is to be, another one if somebody has that, 0 any.
     """
 
     version: str | None = None
@@ -67,12 +70,19 @@ class ClusterOptions:
     context: str | None = None
     kubeconfig: Path | None = None
     k3s: K3sOptions = field(default_factory=K3sOptions)
+    ports: Mapping[int, int] = field(default_factory=lambda: _NOWHERE)
+    registry_port: int = 0
 
     def __post_init__(self) -> None:
         if self.agents < 0:
             raise OptionError(f"agents is {self.agents}: a cluster has 0 or more")
         if not 0 <= self.api_port <= 65535:
             raise OptionError(f"api_port is {self.api_port}: ports are 1–65535, 0 any free one")
+        for port in (*self.ports, *self.ports.values()):
+            if not 1 <= port <= 65535:
+                raise OptionError(f"ports names {port}: ports are 1–65535")
+        if not 0 <= self.registry_port <= 65535:
+            raise OptionError(f"registry_port is {self.registry_port}: ports are 1–65535, 0 any")
         if any(not name.strip() for name in self.disable):
             raise OptionError("disable holds a blank name: name the component")
         for host, url in self.mirrors.items():
@@ -152,6 +162,16 @@ class Cluster(ABC):
     @abstractmethod
     async def health(self) -> Health:
         """Ask the API server now; never raises, leaks nothing however often it is asked."""
+
+    async def load(self, image: str) -> None:
+        """Give an image of this machine's container engine to all nodes, without a registry.
+
+        Raises OptionError where nodes cannot be given one.
+        """
+        raise OptionError(
+            f"the nodes of {self.name} cannot be given the image {image}: push it to a registry "
+            "that they pull from"
+        )
 
     def discard(self) -> None:  # noqa: B027 — most have nothing that outlives them
         """Have leaving end it, although it is persistent; its objects stay in their volume."""

@@ -118,6 +118,7 @@ class Containers:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cove-")))
 
     async def _enter(self, stack: AsyncExitStack) -> None:
+        from cove.engines.hostports import HostPorts
         from cove.node.docker.connection import Engine
         from cove.node.docker.network import DockerNetwork
         from cove.node.docker.nodes import ContainerNodes
@@ -170,6 +171,10 @@ class Containers:
         cluster.api.kubelet = nodes.kubelet
         publish_metrics(cluster.api)
         cluster.api.outgoing.claimed = nodes.claims if found is None else found.claims
+        ports = {int(k): int(v) for k, _, v in (p.partition(":") for p in cluster.settings.ports)}
+        if ports:
+            opened = await stack.enter_async_context(HostPorts(self._client, nodes.kubelet, ports))
+            self.missing += opened.missing
         self.addresses = beside.addresses
         self._beside, self._found = beside, found
         self._gateway = gateway

@@ -24,7 +24,7 @@ from cove.server.http import PortTakenError
 if TYPE_CHECKING:
     from cove.engines.embedded import EmbeddedCluster
 
-__all__ = ["DoorError", "Relay", "door_host", "engine_for", "open_door"]
+__all__ = ["PIECE", "DoorError", "Relay", "door_host", "engine_for", "open_door", "pump"]
 
 log = logging.getLogger("cove")
 
@@ -142,8 +142,8 @@ class Relay:
             there, back = await asyncio.open_connection(*self.target, limit=PIECE)
             writers.append(back)
             async with asyncio.TaskGroup() as both:
-                both.create_task(_pump(reader, back))
-                both.create_task(_pump(there, writer))
+                both.create_task(pump(reader, back))
+                both.create_task(pump(there, writer))
         except OSError as e:
             log.debug("the relay to %s:%d: %s", *self.target, e)
         except ExceptionGroup as e:
@@ -154,7 +154,7 @@ class Relay:
                 each.transport.abort()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Carry bytes one way until that side ends, and say so to the other."""
     while piece := await reader.read(PIECE):
         writer.write(piece)

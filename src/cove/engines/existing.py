@@ -67,6 +67,7 @@ _MAKING = (
     "mirrors",
     "images",
     "k3s",
+    "ports",
 )
 
 

@@ -95,7 +95,8 @@ class Settings:
     it to the environment.  ``ingress`` and ``registry`` say whether these run beside pods that
     run; names below ``domains`` (and ``cove.localhost``) are this machine's; ``mirrors`` are
     registries that ours fetches from, ``HOST=URL``.  ``door`` serves the API on the address
-    that the engine's containers know this machine by, too.
+    that the engine's containers know this machine by, too.  ``ports`` are ports of this machine
+    that lead to NodePorts, ``8080:30051``; ``registry_port`` is where the registry is to be.
     """
 
     port: int = 0
@@ -113,6 +114,8 @@ class Settings:
     domains: tuple[str, ...] = field(default=())
     mirrors: tuple[str, ...] = field(default=())
     door: bool = False
+    ports: tuple[str, ...] = field(default=())
+    registry_port: int = 0
 
     def to_json(self) -> str:
         """For ``cluster.json``."""
@@ -128,7 +131,7 @@ class Settings:
         if not isinstance(doc, dict):
             raise ValueError("it is not an object")
         known = {k: v for k, v in doc.items() if k in cls.__slots__}
-        for key in ("enable_admission", "disable_admission", "domains", "mirrors"):
+        for key in ("enable_admission", "disable_admission", "domains", "mirrors", "ports"):
             known[key] = tuple(known.get(key, ()))
         return cls(**known)
 

@@ -70,6 +70,8 @@ def settings_of(options: ClusterOptions, last: Settings | None = None) -> Settin
         registry="registry" not in parts,
         domains=options.domains,
         mirrors=tuple(f"{host}={url}" for host, url in options.mirrors.items()),
+        ports=tuple(f"{port}:{node_port}" for port, node_port in options.ports.items()),
+        registry_port=options.registry_port,
     )
 
 
@@ -186,6 +188,11 @@ class LocalCluster(Cluster):
             "folder": str(self.folder.path),
             **self.folder.addresses,
         }
+
+    async def load(self, image: str) -> None:
+        """See :class:`Cluster`: pods that run use the engine's own images."""
+        if not self.folder.pods_run:
+            await super().load(image)
 
     async def health(self) -> Health:
         """Whether the server's node and all agents are ready."""
@@ -310,6 +317,7 @@ class BackgroundCluster(LocalCluster):
             ("registry", asked.registry, runs.registry, True),
             ("domains", asked.domains, runs.domains, True),
             ("mirrors", asked.mirrors, runs.mirrors, True),
+            ("ports", asked.ports, runs.ports, bool(options.ports)),
             (
                 "container_engine",
                 options.container_engine,

@@ -130,6 +130,8 @@ class App:
         images: Mapping[str, str] | None = None,
         context: str | None = None,
         k3s: K3sOptions | None = None,
+        ports: Mapping[int, int] | None = None,
+        registry_port: int = 0,
         explicit_start: bool = False,
     ) -> ClusterResource:
         """A Kubernetes cluster, of any engine; see ClusterResource for the options."""
@@ -151,6 +153,8 @@ class App:
             images=images or {},
             context=context,
             k3s=k3s,
+            ports=ports or {},
+            registry_port=registry_port,
             explicit_start=explicit_start,
         )
         cluster.disable(*disable)
@@ -172,6 +176,7 @@ class App:
         ready_within: float | None = None,
         restart: Restart = "never",
         grace: float = 10.0,
+        watch: Sequence[str] = ("**/*.py", "pyproject.toml"),
         explicit_start: bool = False,
     ) -> ProcessResource:
         """A program on this machine; see ProcessResource for the options."""
@@ -190,6 +195,7 @@ class App:
             ready_within=ready_within,
             restart=restart,
             grace=grace,
+            watch=watch,
             explicit_start=explicit_start,
         )
 

@@ -105,7 +105,9 @@ class Console:
 
     def _prefix(self, name: str) -> str:
         text = f"{name:>{self._width}} |"
-        return self._paint(text, self._colours.get(name, 37))
+        # Who is not known from the beginning, such as a pod, gets the next colour.
+        colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
+        return self._paint(text, colour)
 
     def _paint(self, text: str, colour: int) -> str:
         return f"\033[{colour}m{text}\033[0m" if self._colour else text

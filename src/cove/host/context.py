@@ -18,7 +18,7 @@ from typing import Any
 
 from cove.kube.status import CoveError
 
-__all__ = ["IgnoreError", "Ignored", "digest", "files"]
+__all__ = ["IgnoreError", "Ignored", "digest", "expression", "files"]
 
 
 class IgnoreError(CoveError):
@@ -42,7 +42,7 @@ class Ignored:
                     raise IgnoreError(f'{source}:{number}: "{line}" names nothing')
                 continue
             try:
-                self._rules.append((re.compile(_expression(pattern)), back))
+                self._rules.append((re.compile(rf"{expression(pattern)}(?:/.*)?\Z"), back))
             except re.error as e:
                 raise IgnoreError(f'{source}:{number}: "{line}" is no pattern: {e}') from e
 
@@ -71,8 +71,8 @@ class Ignored:
         return out
 
 
-def _expression(pattern: str) -> str:
-    """A pattern as a regular expression that fits the path itself and all below it."""
+def expression(pattern: str) -> str:
+    """A pattern as a regular expression for the path itself, without an end."""
     out, i = "", 0
     while i < len(pattern):
         char = pattern[i]
@@ -92,7 +92,7 @@ def _expression(pattern: str) -> str:
             out, i = out + re.escape(pattern[i + 1]), i + 2
         else:
             out, i = out + re.escape(char), i + 1
-    return f"{out}(?:/.*)?\\Z"
+    return out
 
 
 def files(folder: Path, ignored: Ignored) -> list[str]:

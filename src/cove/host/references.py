@@ -20,6 +20,7 @@ __all__ = [
     "Provider",
     "UrlReference",
     "environment",
+    "image_reference",
 ]
 
 KUBECONFIG = "KUBECONFIG"
@@ -96,6 +97,11 @@ class UrlReference:
         """The URL as containers reach it."""
         url = self.container_url()
         return ContainerParts({f"services__{self.name}__url": url}, {}, host_gateway=True)
+
+
+def image_reference(name: str, reference: str) -> Mapping[str, str]:
+    """An image of the application: what pods, or containers, call it."""
+    return {f"images__{name}__reference": reference}
 
 
 def environment(parts: Iterable[Mapping[str, str]], separator: str = os.pathsep) -> dict[str, str]:

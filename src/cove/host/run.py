@@ -282,6 +282,8 @@ class Lane:
     def _met(self, edge: Edge) -> bool:
         status = self._board[edge.target]
         if edge.need is Need.REFERENCE:
+            if self._host.app.resources[edge.target].kind == "image":
+                return status.completed  # its name is what it gives
             return self._host.provided(edge.target) is not None
         return status.meets("completed" if edge.need is Need.COMPLETED else "healthy")
 

@@ -191,6 +191,11 @@ class K3sCluster(Cluster):
         except (CoveError, DockerError) as e:
             return Health(False, str(e))
 
+    async def load(self, image: str) -> None:
+        """See :class:`Cluster`: imported into the containerd of each node."""
+        nodes = [str(node["Id"]) for node in await self._here.containers(self._cluster_label)]
+        await images.load(self._here, nodes, [image], self._log)
+
     def discard(self) -> None:
         """Have leaving remove it, although it is persistent."""
         self._keep = False
@@ -583,6 +588,18 @@ class K3sCluster(Cluster):
         self._published = True
 
     # -- removing
+
+    async def destroy(self) -> None:
+        """Remove its containers, network and folder, without starting it; none is fine."""
+        from cove.node.docker.connection import Engine
+
+        address = engine_for(self.options.container_engine, f"the cluster {self.name} is not ended")
+        async with Engine(address) as engine:
+            self._engine = engine
+            try:
+                await self._remove()
+            finally:
+                self._engine = None
 
     async def _give_up(self, fresh: bool) -> None:
         """Remove what was made for a cluster that did not start."""

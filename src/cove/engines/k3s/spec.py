@@ -209,6 +209,7 @@ def _shown_k3s(options: ClusterOptions) -> Doc:
     found["ingress"] = addons.serves_ingress(options)
     found["domains"] = list(options.domains)
     found["ports"] = {str(inside): outside for inside, outside in k3s.ports.items()}
+    found["ports"] |= {str(node_port): port for port, node_port in options.ports.items()}
     found["airgap"] = [path.name for path in k3s.airgap]
     return found
 
@@ -220,7 +221,9 @@ def ports(options: ClusterOptions) -> dict[int, int]:
         found.update({80: 0, 443: 0})
     if options.k3s.registry:
         found[REGISTRY] = 0
-    return {**found, **options.k3s.ports}
+    # A NodePort is one of the node's own: the server's container hands it to this machine.
+    nodes = {node_port: port for port, node_port in options.ports.items()}
+    return {**found, **options.k3s.ports, **nodes}
 
 
 def agent(

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from cove.host.helm._container import ContainerHelm
-from cove.host.helm._deploy import deploy, status, uninstall
+from cove.host.helm._deploy import deploy, objects, status, uninstall
 from cove.host.helm._drivers import Driver, Order
 from cove.host.helm._export import export
 from cove.host.helm._release import Deployed, HelmError, Release
@@ -23,6 +23,7 @@ __all__ = [
     "Release",
     "deploy",
     "export",
+    "objects",
     "status",
     "uninstall",
 ]

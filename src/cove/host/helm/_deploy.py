@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -23,7 +23,7 @@ from cove.host.helm._release import Deployed, HelmError, Release
 from cove.host.rollout import Rollout, targets
 from cove.kube.status import CoveError, StatusError
 
-__all__ = ["deploy", "status", "uninstall"]
+__all__ = ["deploy", "objects", "status", "uninstall"]
 
 Log = Callable[[str], None]
 DriverName = Literal["auto", "sdk", "cli"]
@@ -112,6 +112,12 @@ async def status(name: str, *, namespace: str = "default", client: Client) -> De
     """The last revision of a release, None if there is none; raises HelmError."""
     found = await _reached(name, records.latest(client, namespace, name))
     return None if found is None else _deployed(name, namespace, found)
+
+
+async def objects(name: str, *, namespace: str = "default", client: Client) -> list[dict[str, Any]]:
+    """The documents of a release's last revision, its hooks left out; raises HelmError."""
+    found = await _reached(name, records.latest(client, namespace, name))
+    return [] if found is None else found.manifests(hooks=False)
 
 
 async def _do(runner: Driver, order: Order, name: str) -> None:

@@ -47,10 +47,11 @@ class Record:
         """Helm's status of it: description, notes, times."""
         return self.document.get("info") or {}
 
-    def manifests(self) -> list[Doc]:
-        """The objects of the release and of its hooks."""
+    def manifests(self, *, hooks: bool = True) -> list[Doc]:
+        """The objects of the release, and of its hooks."""
         texts = [str(self.document.get("manifest") or "")]
-        texts += [str(h.get("manifest") or "") for h in self.document.get("hooks") or ()]
+        if hooks:
+            texts += [str(h.get("manifest") or "") for h in self.document.get("hooks") or ()]
         documents: list[Doc] = []
         for text in texts:
             for document in _yaml.split(text):

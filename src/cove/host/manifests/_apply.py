@@ -19,7 +19,7 @@ from cove.host._deadline import deadline
 from cove.host.diagnose import diagnose
 from cove.host.manifests._applyset import ApplySet
 from cove.host.manifests._errors import ManifestError
-from cove.host.manifests._sources import Document, Mode, read
+from cove.host.manifests._sources import Document, Mode, Source, read
 from cove.host.rollout import Rollout, Unready, targets
 from cove.kube.gvk import GVR
 from cove.kube.status import CoveError, StatusError
@@ -60,7 +60,7 @@ class Applied:
 
 
 async def apply(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Source,
     *,
     client: Client,
     log: Log,
@@ -72,7 +72,7 @@ async def apply(
     crd_timeout: float = 300.0,
     clock: Clock | None = None,
 ) -> Applied:
-    """Apply a file, a directory or a kustomization, read now.
+    """Apply a file, a directory or a kustomization, read now, or a Source that was read.
 
     ``namespace`` is of objects that have none and need one.  A field that somebody else
     manages is an error naming him, unless ``force`` takes it over.  ``prune`` is the name of
@@ -80,18 +80,19 @@ async def apply(
     CRDs have ``crd_timeout`` seconds to be established.  Raises ManifestError; nothing is
     applied if the documents are faulty by themselves.
     """
-    read_source = await read(source, kubectl=kubectl)
+    read_source = source if isinstance(source, Source) else await read(source, kubectl=kubectl)
     run = _Run(client, log, namespace, field_manager, force, crd_timeout, clock or SystemClock())
     if prune is None:
         await run.all(read_source.documents, {})
         return Applied(read_source.mode, tuple(run.applied))
     group = ApplySet(client, prune, namespace, manager=field_manager)
     documents = read_source.documents
-    async with _told(None, run.applied, str(source)):
+    told = read_source.mode if isinstance(source, Source) else str(source)
+    async with _told(None, run.applied, told):
         members = await run.members(documents)
         await group.begin(members)
     await run.all(documents, group.label)
-    async with _told(None, run.applied, str(source)):
+    async with _told(None, run.applied, told):
         pruned = await group.finish(
             {obj.obj["metadata"]["uid"] for obj in run.applied}, await run.members(documents)
         )

@@ -38,6 +38,8 @@ class ClusterResource(Resource):
     fetch images from, by host, or one for all that are common (``"http://cache.test/{host}"``);
     ``images`` override those that the engine and its helpers use (``server``, ``helm``).
     ``context`` names the one of an existing cluster; ``k3s`` is what that engine alone reads.
+    ``ports`` are ports of this machine and the NodePorts they lead to, ``{8080: 30051}``;
+    ``registry_port`` is where its registry is to be, another one if that is taken.
 
     Healthy when its API server answers and 1 + ``agents`` nodes are Ready.
     """
@@ -62,6 +64,8 @@ class ClusterResource(Resource):
         images: Mapping[str, str],
         context: str | None,
         k3s: K3sOptions | None,
+        ports: Mapping[int, int],
+        registry_port: int,
         explicit_start: bool,
     ) -> None:
         self.engine = engine
@@ -79,6 +83,8 @@ class ClusterResource(Resource):
                 images=dict(images),
                 context=context,
                 k3s=k3s or K3sOptions(),
+                ports=dict(ports),
+                registry_port=registry_port,
             )
         except OptionError as e:
             raise AppError(f"cluster {name}: {e}") from e
@@ -189,6 +195,7 @@ class ClusterResource(Resource):
         wait: bool = True,
         plain_http: bool = False,
         driver: str = "auto",
+        images: Mapping[str, str] | None = None,
         explicit_start: bool = False,
     ) -> HelmResource:
         """A Helm release in this cluster; see HelmResource."""
@@ -209,6 +216,7 @@ class ClusterResource(Resource):
             wait=wait,
             plain_http=plain_http,
             driver=driver,
+            images=images or {},
             explicit_start=explicit_start,
         )
 
@@ -222,6 +230,7 @@ class ClusterResource(Resource):
         watch: bool = False,
         wait: bool = False,
         crd_timeout: float = 300.0,
+        images: Mapping[str, str] | None = None,
         explicit_start: bool = False,
     ) -> ManifestsResource:
         """A file, a directory or a kustomization, applied to this cluster; see ManifestsResource."""
@@ -236,6 +245,7 @@ class ClusterResource(Resource):
             watch=watch,
             wait=wait,
             crd_timeout=crd_timeout,
+            images=images or {},
             explicit_start=explicit_start,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from cove.host.errors import AppError
 from cove.host.resource import Resource
 
 if TYPE_CHECKING:
-    from cove.host.helm import Driver
+    from cove.host.helm import Driver, Release
     from cove.host.resources.cluster import ClusterResource
     from cove.host.run import Run
 
@@ -29,6 +30,9 @@ class HelmResource(Resource):
     the resource's own unless said.  ``driver`` is which Helm: ``sdk``, the one in
     ``cove[helm]``; ``cli``, the one on PATH; ``container``, the image that the cluster calls
     ``helm`` (alpine/helm unless its ``images`` say another); ``auto``, sdk or else cli.
+    ``images`` are values that name images of the application: ``{"gateway.image": "gateway"}``.
+    The value becomes the image's name, or, where the chart has a mapping there, its
+    ``repository`` and ``tag``.
     """
 
     kind: ClassVar[str] = "helm"
@@ -51,6 +55,7 @@ class HelmResource(Resource):
         wait: bool,
         plain_http: bool,
         driver: str,
+        images: Mapping[str, str],
         explicit_start: bool,
     ) -> None:
         from cove.host.helm import Release
@@ -80,6 +85,8 @@ class HelmResource(Resource):
         )
         self._cluster = cluster
         super().__init__(app, name, parent=cluster, explicit_start=explicit_start)
+        self.images = dict(images)
+        self.after(*dict.fromkeys(self.images.values()))
 
     @property
     def properties(self) -> Mapping[str, str]:
@@ -99,7 +106,7 @@ class HelmResource(Resource):
         cluster = run.cluster
         await run.starting(f"release {self.release.name} is being deployed")
         deployed = await deploy(
-            self.release,
+            await asyncio.to_thread(self._with_images),
             kubeconfig=cluster.kubeconfig_path,
             client=cluster.client,
             log=run.log,
@@ -115,6 +122,26 @@ class HelmResource(Resource):
         if deployed.notes.strip():
             run.log(deployed.notes.strip())
         return None
+
+    def _with_images(self) -> Release:
+        """The release with the names of its images among its values."""
+        from cove.host.helm import HelmError
+        from cove.host.helm import values as given
+        from cove.host.images import Built, defaults, in_values
+
+        if not self.images:
+            return self.release
+        release = self.release
+        built = {}
+        for path, name in self.images.items():
+            repository, _, tag = str(getattr(self.app.resources[name], "built", "")).rpartition(":")
+            built[path] = Built(name, repository, tag)
+        try:
+            own = given.merged(release.values_files, release.values, release.set)
+        except given.ValuesError as e:
+            raise HelmError(f'release "{release.name}": {e}') from e
+        more = in_values(own, defaults(release.local), built, lambda image: None)
+        return replace(release, values=given.merge(own, more), values_files=(), set={})
 
     async def _driver(self, run: Run) -> Any:
         """What is handed to deploy: a name, or a Helm in a container."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,6 +14,7 @@ from cove.host.resource import Resource
 from cove.kube.status import CoveError
 
 if TYPE_CHECKING:
+    from cove.host.manifests import Document
     from cove.host.resources.cluster import ClusterResource
     from cove.host.run import Run
 
@@ -26,7 +28,8 @@ class ManifestsResource(Resource):
     for objects that have none and need one.  ``prune`` deletes what was applied before and is
     declared no more (an ApplySet of the resource's name).  ``wait`` completes only when the
     workloads are rolled out.  ``watch`` applies again whenever what was read changes.
-    ``crd_timeout`` is how many seconds CRDs have to become established.
+    ``crd_timeout`` is how many seconds CRDs have to become established.  ``images`` are images
+    in the documents that are images of the application, ``{"shop/web": "web"}``.
     """
 
     kind: ClassVar[str] = "manifests"
@@ -43,6 +46,7 @@ class ManifestsResource(Resource):
         watch: bool,
         wait: bool,
         crd_timeout: float,
+        images: Mapping[str, str],
         explicit_start: bool,
     ) -> None:
         if not str(path).strip():
@@ -53,6 +57,8 @@ class ManifestsResource(Resource):
         self.namespace, self.prune, self.watch, self.wait = namespace, prune, watch, wait
         self.crd_timeout = crd_timeout
         super().__init__(cluster.app, name, parent=cluster, explicit_start=explicit_start)
+        self.images = dict(images)
+        self.after(*dict.fromkeys(self.images.values()))
 
     @property
     def properties(self) -> Mapping[str, str]:
@@ -80,6 +86,19 @@ class ManifestsResource(Resource):
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
 
+    def _with_images(self, document: Document) -> Document:
+        """A document whose containers have what was built."""
+        from cove.host.images import Built, in_document, named
+
+        def find(image: str) -> Built | None:
+            name = named(image, self.images)
+            if not name:
+                return None
+            repository, _, tag = str(getattr(self.app.resources[name], "built", "")).rpartition(":")
+            return Built(name, repository, tag)
+
+        return replace(document, obj=in_document(document.obj, find))
+
     async def _again(self, run: Run) -> None:
         """Apply what has changed; what is wrong with it is told until it is right."""
         run.log("its files have changed")
@@ -92,13 +111,16 @@ class ManifestsResource(Resource):
             await run.finished("and applied again when it changes")
 
     async def _apply(self, run: Run) -> None:
-        from cove.host.manifests import apply, wait_ready
+        from cove.host.manifests import apply, read, wait_ready
 
         client = run.cluster.client
         if not run.was_running:
             await run.starting("being applied")
+        source = await read(self.path)
+        if self.images:
+            source = source._replace(documents=[self._with_images(d) for d in source.documents])
         applied = await apply(
-            self.path,
+            source,
             client=client,
             log=run.log,
             namespace=self.namespace,

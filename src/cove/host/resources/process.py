@@ -15,7 +15,7 @@ from cove.host.engine import HOST
 from cove.host.errors import AppError, ResourceError
 from cove.host.graph import Need
 from cove.host.health import Check, checked
-from cove.host.references import UrlReference, environment
+from cove.host.references import UrlReference, environment, image_reference
 from cove.host.resource import Resource
 from cove.host.spawn import Program
 
@@ -42,7 +42,7 @@ class Referrer(Resource):
         """Give it what it needs to reach these; twice is the same as once.
 
         Clusters give ``KUBECONFIG``; endpoints, processes and containers with a URL
-        ``services__NAME__url``.  It starts when these values are known; to wait until they
+        ``services__NAME__url``, images ``images__NAME__reference``.  It starts when these values are known; to wait until they
         answer, say :meth:`wait_for`.
         """
         return self._need(others, Need.REFERENCE)
@@ -60,6 +60,9 @@ class ProcessResource(Referrer):
     None: it is well as long as it runs.  ``ready_within`` seconds after its start it must be
     well, else it is ended (None: for ever).  ``restart`` says whether it is started again
     when it ends; ``grace`` is how many seconds it has between SIGTERM and SIGKILL.
+
+    ``watch`` are patterns of files, relative to ``cwd``: `cove dev run` starts it again when one
+    changes.
 
     Its states: Finished with exit code 0, Exited with any other.
     """
@@ -82,6 +85,7 @@ class ProcessResource(Referrer):
         ready_within: float | None,
         restart: Restart,
         grace: float,
+        watch: Sequence[str],
         explicit_start: bool,
     ) -> None:
         if isinstance(command, str) or not command or not str(command[0]).strip():
@@ -97,6 +101,7 @@ class ProcessResource(Referrer):
         self.env = dict(env)
         self.port, self.port_env, self.own_url = port, port_env, url
         self.health = health
+        self.watch = tuple(watch)
         self.ready_within, self.restart, self.grace = ready_within, restart, grace
         # Whether the check is one; the port it is made on may be chosen later.
         checked(name, health, url or ("http://localhost" if port is not None else None))
@@ -184,7 +189,12 @@ class ProcessResource(Referrer):
     def _environment(self, run: Run, port: int | None) -> dict[str, str]:
         """Cove's own environment, the declared one, then what it refers to."""
         own = {self.port_env: str(port)} if port is not None else {}
-        parts = [
+        parts: list[Mapping[str, str]] = [
+            image_reference(name, str(self.app.resources[name].built))  # type: ignore[attr-defined]
+            for name in self.references
+            if self.app.resources[name].kind == "image"
+        ]
+        parts += [
             provider.for_process()
             for name in self.references
             if (provider := run.host.provided(name)) is not None

@@ -7,6 +7,7 @@ not there, :class:`EngineDownError` when nobody answers.
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import logging
@@ -272,6 +273,44 @@ class Engine:
             repository, tag = other, "latest"
         async with _told():
             await self.docker.images.tag(name, repository, tag=tag)
+
+    async def builder(self) -> str:
+        """What the engine builds with unless told otherwise: buildkit or classic.
+
+        Source: ``Builder-Version`` in the answer to ``/_ping``
+        """
+        async with self._open("_ping", versioned_api=False) as response:
+            return "buildkit" if response.headers.get("Builder-Version") == "2" else "classic"
+
+    async def push(self, name: str, auth: Mapping[str, Any] | None = None) -> AsyncIterator[Doc]:
+        """Send it to the registry in its name; what the engine says as it goes."""
+        repository, _, tag = name.rpartition(":")
+        packed = base64.urlsafe_b64encode(json.dumps(dict(auth or {})).encode()).decode()
+        async with self._open(
+            f"images/{repository}/push",
+            "POST",
+            params={"tag": tag},
+            headers={"X-Registry-Auth": packed},
+            timeout=FOREVER,
+        ) as response:
+            async for line in response.content:
+                if line.strip():
+                    yield json.loads(line)
+
+    async def images(self, labels: Mapping[str, str]) -> list[Doc]:
+        """All with these labels; an empty value fits any."""
+        filters = {"label": [f"{k}={v}" if v else k for k, v in labels.items()]}
+        async with _told():
+            return [dict(i) for i in await self.docker.images.list(filters=filters)]
+
+    async def remove_image(self, name: str) -> None:
+        """Take a name from an image, which goes with its last; one in use, or none, is left."""
+        async with _told():
+            try:
+                await self.docker.images.delete(name)
+            except DockerError as e:
+                if e.status not in (404, 409):
+                    raise
 
     async def make_pause(self) -> None:
         """Make the sandboxes' image unless it is there."""

@@ -106,8 +106,8 @@ class Registry:
         await self._stack.aclose()
 
     async def _listen_for_alias(self, stack: AsyncExitStack) -> None:
-        if not self.alias:
-            return
+        if not self.alias or self.port == PORT:
+            return  # it listens there already
         for gateway in self._gateways:
             try:
                 await stack.enter_async_context(self._one(self.folder, address=gateway, port=PORT))
