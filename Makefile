@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench docs parity fuzz clean format
+.PHONY: setup demo test test-k3s lint bench docs parity fuzz clean format
 
 setup: $(STAMP)
 
@@ -20,6 +20,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# On k3s' real image, where it can be fetched; COVE_K3S_IMAGE names another one.
+test-k3s: $(STAMP)
+	$(BIN)/python scripts/test_k3s.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

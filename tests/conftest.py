@@ -43,6 +43,9 @@ def _present(capability: str) -> bool:
         return library and Path("/dev/fuse").exists() and shutil.which("fusermount3") is not None
     if capability == "rsync":
         return shutil.which("rsync") is not None
+    if capability == "k3s":
+        # Its real image, which `make test-k3s` has fetched.
+        return os.environ.get("COVE_TEST_K3S") == "1"
     raise ValueError(f"unknown capability {capability!r}")
 
 

@@ -55,7 +55,7 @@ async def opener(
             name, ClusterOptions(**options), engine="k3s", log=said.append, clock=clock
         )
         assert isinstance(found, K3sCluster)
-        labels.append(found._cluster_label)
+        labels.append(found.label)
         if at_once:
             served.place(found.variants.folder)
         return found
@@ -70,7 +70,7 @@ async def opener(
 
 async def containers(engine: Engine, cluster: K3sCluster) -> dict[str, Doc]:
     """What the engine has of a cluster, by role or name."""
-    found = await engine.containers(cluster._cluster_label)
+    found = await engine.containers(cluster.label)
     return {each["Names"][0].removeprefix(f"/{cluster.network}-"): each for each in found}
 
 
@@ -91,8 +91,8 @@ async def until(said: list[str], text: str) -> str:
 
 async def what_is_left(engine: Engine, cluster: K3sCluster) -> list[str]:
     """Names of containers and networks, the folder."""
-    containers = await engine.containers(cluster._cluster_label)
-    networks = await engine.networks(cluster._cluster_label)
+    containers = await engine.containers(cluster.label)
+    networks = await engine.networks(cluster.label)
     folder = cluster.variants.folder
     return [
         *(f"{c['Names'][0]} is {c['State']}" for c in containers),

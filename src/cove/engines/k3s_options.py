@@ -59,6 +59,9 @@ class K3sOptions:
     ``airgap`` are archives of images (``k3s-airgap-images-….tar.zst``) that every node loads
     when it starts; ``load`` are images of the container engine that every node is given before
     the cluster is ready.
+
+    ``native`` runs the program ``k3s`` of this machine (Linux, as root) in place of containers;
+    what needs one is told and left out.
     """
 
     ready_timeout: float = 600.0
@@ -72,6 +75,7 @@ class K3sOptions:
     proxy_mode: str | None = None
     airgap: tuple[Path, ...] = ()
     load: tuple[str, ...] = ()
+    native: bool = False
 
     def __post_init__(self) -> None:
         if self.ready_timeout <= 0:

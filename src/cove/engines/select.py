@@ -55,6 +55,10 @@ def open_cluster(
         from cove.engines.local import local_cluster
 
         return local_cluster(name, options, log=log)
+    if which == "k3s" and options.k3s.native:
+        from cove.engines.k3s.native import NativeK3s
+
+        return NativeK3s(name, options, log=log, clock=clock)
     if which == "k3s":
         from cove.engines.k3s import K3sCluster
 

@@ -5,6 +5,8 @@
     $COVE_HOME/k3s/NAME/           0700; see cove.engines.variants
         cluster/ local/ container/
         registries.yaml            mirrors, mounted read-only
+        engine                     the address of what runs its containers
+        ca.crt ca.key              of domains' certificates
         token  nodes/              of a cluster that outlives its containers
     $COVE_HOME/k3s/.NAME.lock      held while the cluster is used, by a session alone
     $COVE_HOME/k3s/.NAME.starting  held by who starts it
@@ -19,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
@@ -28,23 +29,23 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cove.client import Client, SystemClock, kubeconfig
+from cove.client import SystemClock
 from cove.engines._work import finished, together
 from cove.engines.cluster import Cluster, ClusterOptions, EngineName, Health, OptionError
 from cove.engines.door import engine_for
-from cove.engines.health import ASKING, judged, nodes_of, stale, why_not
 from cove.engines.home import ClusterFolder, home
-from cove.engines.k3s import addons, beside, entrypoint, images, spec
+from cove.engines.k3s import addons, beside, entrypoint, images, machine, spec
 from cove.engines.k3s.ends import Ends
 from cove.engines.k3s.errors import K3sError
 from cove.engines.k3s.locks import Locked
+from cove.engines.k3s.looking import Looking
 from cove.engines.k3s.registries import REGISTRY, alias, registries
-from cove.engines.variants import IncompleteError, Variants, publish
+from cove.engines.variants import Variants, publish
 from cove.kube.status import CoveError
 from cove.node.docker.labels import CLUSTER, HOME, INSTANCE, PID, VOLUME
 
 if TYPE_CHECKING:
-    from cove.client import Clock
+    from cove.client import Client, Clock
     from cove.node.docker.connection import Engine
     from cove.pki.authority import Authority
 
@@ -55,7 +56,6 @@ Doc = dict[str, Any]
 POLL = 0.1
 # Seconds that a server with a data volume has to end by itself.
 GRACE = 10
-_VOLUME = re.compile(r"[a-zA-Z0-9][\w.-]*")
 
 
 class K3sCluster(Cluster):
@@ -78,7 +78,7 @@ class K3sCluster(Cluster):
     ) -> None:
         ClusterFolder(name)  # raises InvalidNameError: the same names for every engine
         spec.check(options)
-        if options.data_volume and not _VOLUME.fullmatch(options.data_volume):
+        if options.data_volume and not spec.VOLUME.fullmatch(options.data_volume):
             raise OptionError(
                 f'data_volume "{options.data_volume}" is no name of a volume: use letters, '
                 "digits, _ . -"
@@ -96,7 +96,6 @@ class K3sCluster(Cluster):
         self._stack = AsyncExitStack()
         self._engine: Engine | None = None
         self._place: spec.Place | None = None
-        self._client: Client | None = None
         self._port = 0
         # Where this machine has the server's ports; its address in the cluster's network.
         self._ports: dict[int, int] = {}
@@ -105,10 +104,7 @@ class K3sCluster(Cluster):
         self._server = ""
         self._ends = Ends(lambda: self._here, name, log)
         self._made: list[str] = []
-        # What the raw kubeconfig was when it was last read; whether what came of it is out.
-        self._signature: tuple[int, ...] = ()
-        self._published = False
-        self._looking = asyncio.Lock()
+        self._looking = Looking(self.variants)
         self._deadline = 0.0
 
     # -- what it gives
@@ -121,8 +117,7 @@ class K3sCluster(Cluster):
     @property
     def client(self) -> Client:
         """An administrator's client; another one when k3s has written new credentials."""
-        assert self._client is not None, "the cluster was not entered"
-        return self._client
+        return self._looking.client
 
     @property
     def kubeconfig_path(self) -> Path:
@@ -183,7 +178,7 @@ class K3sCluster(Cluster):
         from cove.node.docker.connection import DockerError
 
         try:
-            async with self._looking:
+            async with self._looking.lock:
                 if await self._ends.revive(self._server):
                     # The engine may have given it another port.
                     await self._find_port()
@@ -222,6 +217,13 @@ class K3sCluster(Cluster):
         what = f"the k3s cluster {self.name}"
         address = await finished(engine_for, self.options.container_engine, what)
         self._engine = await stack.enter_async_context(Engine(address))
+        for sentence in machine.obstacles(
+            self._engine.info,
+            self._engine.kind,
+            spec.image(self.options, "server"),
+            self.options.extra_args,
+        ):
+            self._log(sentence)
         await reap(self._engine)
         await self._refuse_to_end_what_lasts()
         stack.push_async_callback(self._close)
@@ -246,8 +248,7 @@ class K3sCluster(Cluster):
 
     async def _close(self) -> None:
         await self._ends.close()
-        if self._client is not None:
-            await self._client.close()
+        await self._looking.close()
 
     async def _lock(self, stack: AsyncExitStack) -> Locked:
         """Hold the cluster's locks; the one of starting."""
@@ -268,7 +269,7 @@ class K3sCluster(Cluster):
         """A session ends what it has, which is not for a persistent cluster."""
         if self._keep:
             return
-        found = await self._here.containers(self._cluster_label)
+        found = await self._here.containers(self.label)
         lasting = [_name(each) for each in found if each["Labels"].get(HOME)]
         if lasting:
             raise OptionError(
@@ -282,7 +283,7 @@ class K3sCluster(Cluster):
         options, folder = self.options, self.variants.folder
         volume, kept = "", folder if self._keep else None
         if options.data_volume is not None:
-            volume = options.data_volume or f"{self.network}-data"
+            volume = options.data_volume or self.own_volume
             kept = home() / "k3s-volumes" / volume
             kept.mkdir(mode=0o700, parents=True, exist_ok=True)
         nodes = None
@@ -294,6 +295,8 @@ class K3sCluster(Cluster):
         if text := registries(self.name, options):
             publish(folder / "registries.yaml", text)
         self._authority = self._find_authority()
+        # Who looks for its containers later may have another environment.
+        publish(folder / "engine", f"{self._here.address.url}\n")
         return spec.Place(
             network=self.network,
             token=_token(kept),
@@ -331,13 +334,19 @@ class K3sCluster(Cluster):
     # -- containers
 
     @property
-    def _cluster_label(self) -> Mapping[str, str]:
+    def own_volume(self) -> str:
+        """The data volume that nobody named."""
+        return f"{self.network}-data"
+
+    @property
+    def label(self) -> Mapping[str, str]:
+        """What everything of it in the engine is labelled with."""
         return {CLUSTER: f"{self.name}-{self._key}"}
 
     @property
     def _labels(self) -> dict[str, str]:
         return {
-            **self._cluster_label,
+            **self.label,
             INSTANCE: self._key,
             PID: str(os.getpid()),
             HOME: str(self.variants.folder) if self._keep else "",
@@ -375,7 +384,7 @@ class K3sCluster(Cluster):
 
     async def _adopt(self, wanted: Mapping[str, Doc]) -> dict[str, Doc]:
         """Containers of before that are as they should be, by name; the others make way."""
-        found = {_name(e): e for e in await self._here.containers(self._cluster_label)}
+        found = {_name(e): e for e in await self._here.containers(self.label)}
         fit, going = {}, []
         reasons = self._misfits(found, wanted)
         for name, each in found.items():
@@ -434,7 +443,7 @@ class K3sCluster(Cluster):
             if self.options.api_port:
                 fixed.insert(0, f"api_port ({self.options.api_port})")
             return f"{text}; choose another {' or '.join(fixed)}, or 0 for any free one"
-        return text
+        return f"{text}{machine.advice(why)}"
 
     def _files(self, container: str) -> bytes:
         """What a container is given before it starts."""
@@ -456,7 +465,7 @@ class K3sCluster(Cluster):
         self._address = str(network.get("IPAddress") or "")
 
     async def _make_network(self) -> None:
-        if any(n["Name"] == self.network for n in await self._here.networks(self._cluster_label)):
+        if any(n["Name"] == self.network for n in await self._here.networks(self.label)):
             return
         await self._here.create_network(
             {
@@ -546,46 +555,11 @@ class K3sCluster(Cluster):
         """One look, without a command run in a container: the file, the variants, the nodes."""
         if self._ends.told:
             return Health(False, "\n".join(self._ends.told.values()))
-        async with self._looking:
-            try:
-                await self._read()
-            except FileNotFoundError:
-                return Health(False, "k3s has not written its kubeconfig yet")
-            except IncompleteError as e:
-                return Health(False, f"k3s has not finished its kubeconfig yet: {e}")
-            except OSError as e:
-                return Health(False, f"{self.variants.raw} cannot be read: {e.strerror or e}")
-            try:
-                nodes = await nodes_of(self.client)
-            except ASKING as e:
-                if stale(e):
-                    # Of an earlier server: this one will write its own.
-                    await asyncio.to_thread(self.variants.forget)
-                    self._published = False
-                return Health(False, why_not(e))
-            await self._publish()
-            return judged(nodes, 1 + self.options.agents)
-
-    async def _read(self) -> None:
-        """Have variants and a client of what k3s wrote, if that is new."""
-        found = self.variants.raw.stat()
-        signature = (found.st_ino, found.st_mtime_ns, found.st_size, self._port)
-        if signature == self._signature:
-            return
-        await self._publish(anew=True)
-        connection = await asyncio.to_thread(kubeconfig.load, self.variants.local)
-        before, self._client = self._client, Client.connect(connection)
-        self._signature = signature
-        if before is not None:
-            await before.close()
-
-    async def _publish(self, *, anew: bool = False) -> None:
-        """Write the variants, unless they are out."""
-        if self._published and not anew:
-            return
-        inside = f"https://{self.name}:{spec.PORT}"
-        await asyncio.to_thread(self.variants.derive, local=self.url, container=inside)
-        self._published = True
+        return await self._looking.look(
+            local=self.url,
+            container=f"https://{self.name}:{spec.PORT}",
+            nodes=1 + self.options.agents,
+        )
 
     # -- removing
 
@@ -604,7 +578,7 @@ class K3sCluster(Cluster):
     async def _give_up(self, fresh: bool) -> None:
         """Remove what was made for a cluster that did not start."""
         await self._ends.close()
-        found = await self._here.containers(self._cluster_label)
+        found = await self._here.containers(self.label)
         if self._keep and self._server not in self._made:
             # It ran before, and does now: it only was to have more.
             found = [each for each in found if _name(each) in self._made]
@@ -620,7 +594,7 @@ class K3sCluster(Cluster):
     async def _remove(self) -> None:
         """Containers, network, folder; the data volume stays."""
         await self._ends.close()
-        await self._remove_containers(await self._here.containers(self._cluster_label))
+        await self._remove_containers(await self._here.containers(self.label))
         await self._remove_network()
         await self._remove_folder()
 

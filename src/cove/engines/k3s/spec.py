@@ -47,7 +47,7 @@ SERVICE_SUBNET = "10.43.0.0/16"
 # Load balancers need ports of this machine, metrics time and memory: who wants them says so.
 DISABLED = ("servicelb", "metrics-server")
 # cove's words for parts of k3s.
-_PARTS = {"ingress": "traefik"}
+PARTS = {"ingress": "traefik"}
 PORT = 6443
 API = f"{PORT}/tcp"
 KUBECONFIG = "/tmp/k3s-kubeconfig"
@@ -59,6 +59,7 @@ DATA = "/var/lib/rancher/k3s"
 NODE = "/etc/rancher/node"
 REGISTRIES = "/etc/rancher/k3s/registries.yaml"
 AIRGAP = f"{DATA}/agent/images"
+VOLUME = re.compile(r"[a-zA-Z0-9][\w.-]*")
 _TAG = re.compile(r"v\d+\.\d+\.\d+(-rc\d+)?(-alpha\d+|-beta\d+)?-k3s\d+|latest|stable")
 _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[+-](.+))?")
 
@@ -133,7 +134,7 @@ def server_arguments(name: str, options: ClusterOptions) -> list[str]:
     """The server's command line.  Never ``--cluster-init``: see :func:`check`."""
     k3s = options.k3s
     names = dict.fromkeys(["127.0.0.1", "localhost", name, "0.0.0.0", HOST_OF_CONTAINERS])
-    asked = [_PARTS.get(part, part) for part in options.disable if part != "registry"]
+    asked = [PARTS.get(part, part) for part in options.disable if part != "registry"]
     if addons.serves_ingress(options):
         # cove's own has the ports.
         asked.append("traefik")

@@ -394,6 +394,15 @@ class Engine:
         async with _told():
             await self.docker.volumes.create({"Name": name, "Labels": dict(labels)})
 
+    async def remove_volume(self, name: str) -> None:
+        """Remove one, with all that is in it; none is fine."""
+        async with _told():
+            try:
+                await (await self.docker.volumes.get(name)).delete()
+            except DockerError as e:
+                if e.status != 404:
+                    raise
+
     async def remove_volumes(self, labels: Mapping[str, str]) -> None:
         """Remove every volume with these labels."""
         filters = {"label": [f"{k}={v}" if v else k for k, v in labels.items()]}
