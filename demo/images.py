@@ -76,7 +76,8 @@ async def remove(address: EngineAddress, registry: str) -> None:
         # Those that the application built are named after their content.
         filters = {"label": ["dev.cove.app=shop"]}
         for image in await engine.docker.images.list(filters=filters):
-            names += image["RepoTags"] or ()
+            # One that was built anew has lost its name to the other.
+            names += [tag for tag in image["RepoTags"] or () if not tag.startswith("<none>")]
         for name in names:
             try:
                 await engine.docker.images.delete(name, force=True)

@@ -188,7 +188,7 @@ class K3sCluster(Cluster):
 
     async def load(self, image: str) -> None:
         """See :class:`Cluster`: imported into the containerd of each node."""
-        nodes = [str(node["Id"]) for node in await self._here.containers(self._cluster_label)]
+        nodes = [str(node["Id"]) for node in await self._here.containers(self.label)]
         await images.load(self._here, nodes, [image], self._log)
 
     def discard(self) -> None:
