@@ -39,9 +39,9 @@ from cove.engines.select import chosen, open_cluster
 from cove.engines.snapshots import Snapshot
 from cove.kube.gvk import GVR
 from cove.kube.status import CoveError, StatusError
-from cove.server.store import Store
 from cove.testing.place import Place, Tape
 from cove.testing.recording import RecordingTransport, ServerTap
+from cove.testing.restarted import copied, is_ready, ready_in, restarted
 
 if TYPE_CHECKING:
     from cove.engines._running import Running
@@ -355,7 +355,7 @@ class ContainersCluster(_Embedded):
         """A folder for the data of one cluster, with a copy of what the warm one had."""
         folder = Path(tempfile.mkdtemp(prefix="data-", dir=self._home.path))
         if source is not None and (source / "registry").exists():
-            shutil.copytree(source / "registry", folder / "registry", copy_function=_copied)
+            shutil.copytree(source / "registry", folder / "registry", copy_function=copied)
         return folder
 
     async def close(self) -> None:
@@ -369,7 +369,7 @@ class ContainersCluster(_Embedded):
         self._credentials, self._authority = cluster.credentials, cluster.authority
         pods = (await cluster.client.list(PODS)).items
         self._ready = [
-            (p["metadata"]["namespace"], p["metadata"]["name"]) for p in pods if _is_ready(p)
+            (p["metadata"]["namespace"], p["metadata"]["name"]) for p in pods if is_ready(p)
         ]
         source = cluster.data
         # It makes way for the copies, which have its addresses.
@@ -377,7 +377,7 @@ class ContainersCluster(_Embedded):
         await self._stack.aclose()
         if source is not None:
             source.rename(self._data)
-        self._captured = replace(snapshot, state=_restarted(snapshot, self._ready))
+        self._captured = replace(snapshot, state=restarted(snapshot, self._ready))
 
     @asynccontextmanager
     async def copy(self, tape: Tape, start: Snapshot | None = None) -> AsyncIterator[Place]:
@@ -386,8 +386,8 @@ class ContainersCluster(_Embedded):
         ready = self._ready
         snapshot = self._captured
         if start is not None:
-            ready = _ready_in(start)
-            snapshot = replace(start, state=_restarted(start, ready))
+            ready = ready_in(start)
+            snapshot = replace(start, state=restarted(start, ready))
         if self._using.locked():
             raise WarmError(
                 f"the pods of {self.name} run, so that only one copy of it can be had at a time; "
@@ -443,56 +443,6 @@ class ContainersCluster(_Embedded):
         if self.declared.ingress_domains and "https" in place.addresses:
             place.authority = running.credentials.authority.decode()  # type: ignore[attr-defined]
         return place
-
-
-def _is_ready(pod: Doc) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-def _ready_in(snapshot: Snapshot) -> list[tuple[str, str]]:
-    pods = [orjson.loads(stored.data) for stored in snapshot.state.list("pods")]
-    return [(p["metadata"]["namespace"], p["metadata"]["name"]) for p in pods if _is_ready(p)]
-
-
-def _restarted(snapshot: Snapshot, ready: list[tuple[str, str]]) -> Any:
-    """The state with pods that run as their nodes find them after a power cut: not running."""
-    store = Store(snapshot.state)
-    for stored in snapshot.state.list("pods"):
-        pod = orjson.loads(stored.data)
-        status = pod.get("status") or {}
-        if status.get("phase") in ("Succeeded", "Failed"):
-            continue
-        kept = [c for c in status.get("conditions") or () if c["type"] == "PodScheduled"]
-        pod["status"] = {"phase": "Pending", "conditions": kept}
-        if status.get("qosClass"):
-            pod["status"]["qosClass"] = status["qosClass"]
-
-        def encode(revision: str, pod: Doc = pod) -> bytes:
-            pod["metadata"]["resourceVersion"] = revision
-            return orjson.dumps(pod)
-
-        store.put(
-            "pods",
-            stored.namespace,
-            stored.name,
-            stored.uid,
-            encode,
-            stored.labels,
-            {**(stored.fields or {}), "status.phase": "Pending", "status.podIP": ""},
-        )
-    return store.state
-
-
-def _copied(source: str, target: str) -> str:
-    """Blobs, which never change, are linked; the rest is copied."""
-    if Path(source).name == "data" and "/blobs/" in source:
-        try:
-            os.link(source, target)
-            return target
-        except OSError:
-            pass
-    return str(shutil.copy2(source, target))
 
 
 class SharedCluster(WarmCluster):
