@@ -231,6 +231,34 @@ async def test_down_ends_a_watch_that_is_at_work(place: Place) -> None:
 
 
 @docker
+async def test_no_other_program_is_needed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = place.folder / "tools"
+    tools.mkdir()
+    for name in ("docker-registry", "ip", "iptables-restore", "iptables-save", "nsenter", "sysctl"):
+        if found := shutil.which(name):
+            (tools / name).symlink_to(found)
+    chart = place.folder / "chart"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: gateway\nversion: 1.0.0\n")
+    (chart / "values.yaml").write_text("image: {repository: nothing, tag: none}\n")
+    manifests = (place.folder / "deploy/web.yaml").read_text()
+    told = 'image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"'
+    (chart / "templates/web.yaml").write_text(manifests.replace("image: example/gateway", told))
+    app = place.folder / "app.py"
+    app.write_text(
+        app.read_text().replace(
+            'k8s.manifests("web", "deploy/web.yaml", images={"example/gateway": "gateway"})',
+            'k8s.helm("web", chart="chart", images={"image": "gateway"})',
+        )
+    )
+    monkeypatch.setenv("PATH", str(tools))
+    assert all(shutil.which(name) is None for name in ("kubectl", "helm", "docker", "k3d"))
+    out, _ = await place.cove("bootstrap", "-o", "json")
+    assert json.loads(out)["deployed"] == ["web"]
+    assert "Hello" in await place.served()
+
+
+@docker
 async def test_a_second_ctrl_c_ends_at_once(place: Place) -> None:
     async with place.running("watch") as watch:
         await watch.says("ready in")

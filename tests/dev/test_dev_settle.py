@@ -192,3 +192,13 @@ def test_values_that_name_an_image_are_found_without_being_told() -> None:
     values = {"a": {"image": {"repository": "web"}}, "sidecarImage": "web:dev", "other": "web"}
     found = in_values(values, {}, {}, find)
     assert set(found) == {"a", "sidecarImage"}
+
+
+def test_native_k3s_ends_with_its_command(own_home: Path) -> None:
+    from cove.engines.k3s.native import NativeK3s
+    from cove.engines.k3s_options import K3sOptions
+
+    wanted = plan(own_home, engine="k3s", k3s=K3sOptions(native=True))
+    cluster = opened(wanted, Options(), None, print)
+    assert isinstance(cluster, NativeK3s)
+    assert cluster.options.lifetime == "session"

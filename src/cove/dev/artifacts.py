@@ -24,6 +24,7 @@ from cove.dev.errors import BuildError, DevError, PushError
 from cove.dev.plan import Artifact, Plan
 from cove.dev.registry import RegistryAddress, credentials, digest_of
 from cove.host.images import Built
+from cove.kube.status import CoveError
 
 if TYPE_CHECKING:
     from cove.node.docker.connection import Engine
@@ -262,7 +263,10 @@ class Builder:
             return await self._push(name, repository, tag)
         if self._load is not None:
             self._say(name, "giving it to the nodes")
-            await self._load(f"{repository}:{tag}")
+            try:
+                await self._load(f"{repository}:{tag}")
+            except CoveError as e:
+                raise PushError(f"{name} was built, and the nodes do not have it: {e}") from e
         self._loaded.add(f"{repository}:{tag}")
         return ""
 

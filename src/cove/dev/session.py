@@ -59,14 +59,18 @@ def opened(
     from cove.engines.select import open_cluster
 
     declared = plan.cluster.options
+    native = declared.k3s.native
     engine = options.engine or ("existing" if options.context else plan.cluster.engine)
     wanted = replace(
         declared,
-        lifetime="persistent",
+        # The program k3s of this machine ends with who started it.
+        lifetime="session" if native else "persistent",
         container_engine=address.url if address is not None else "none",
         context=options.context or declared.context,
         registry_port=declared.registry_port or EXPECTED,
-        k3s=replace(
+        k3s=declared.k3s
+        if native
+        else replace(
             declared.k3s,
             registry=True,
             # Of a container that runs the port cannot be changed: one that was not asked for is any.
