@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.application import application
 from bench.deployments import deployments
+from bench.dev import dev
 from bench.files import files, why_not
 from bench.forward import forward
 from bench.load import Result, Target, run
@@ -353,6 +354,17 @@ async def mounted() -> None:
         cove("reset", "--yes", "--name", "bench")
 
 
+async def inner_loop() -> None:
+    """The inner loop, where this machine has an engine."""
+    os.environ.pop("COVE_CONTAINER_ENGINE", None)
+    missing = engine_of_this_machine()
+    if missing:
+        print(f"\nthe inner loop was not measured: {missing}")
+        return
+    print("\nthe inner loop, pods in Docker")
+    await dev()
+
+
 async def main(arguments: argparse.Namespace) -> None:
     # What is measured first is the server: nothing runs on its nodes.
     os.environ["COVE_CONTAINER_ENGINE"] = "none"
@@ -367,6 +379,9 @@ async def main(arguments: argparse.Namespace) -> None:
         return
     if arguments.only_application:
         application()
+        return
+    if arguments.only_dev:
+        await inner_loop()
         return
     if arguments.only_files:
         await mounted()
@@ -408,6 +423,7 @@ async def main(arguments: argparse.Namespace) -> None:
     await recording()
     suite()
     await beside_kopf()
+    await inner_loop()
     await mounted()
     await containers()
     await forwarding()
@@ -424,6 +440,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only-operators", action="store_true", help="only operators")
     parser.add_argument("--only-application", action="store_true", help="only an application")
     parser.add_argument("--only-testing", action="store_true", help="only the face for tests")
+    parser.add_argument("--only-dev", action="store_true", help="only the inner loop")
     parser.add_argument("--only-files", action="store_true", help="only a cluster as files")
     parser.add_argument("--requests", type=int, default=3000, help="per operation")
     return parser.parse_args()

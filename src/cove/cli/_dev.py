@@ -72,13 +72,16 @@ def _plan(
     per_branch: bool,
     profile: list[str] | None,
     command: str = "dev",
+    context: str | None = None,
 ) -> Plan:
     from dataclasses import replace
 
     from cove.dev.find import plan_from
     from cove.dev.settle import branch_of, on_branch
 
-    plan = plan_from(file, cluster=cluster, profiles=profile or (), command=command)
+    plan = plan_from(
+        file, cluster=cluster, profiles=profile or (), command=command, context=context
+    )
     if name is not None:
         plan = replace(plan, cluster=replace(plan.cluster, name=name))
     return on_branch(plan, branch_of(plan.root)) if per_branch else plan
@@ -164,7 +167,7 @@ def bootstrap(
     """Up, and everything that is declared deployed and ready: CRDs, charts, manifests."""
     from cove.dev.commands import bootstrap as work
 
-    plan = _plan(file, cluster, name, per_branch, profile, "run")
+    plan = _plan(file, cluster, name, per_branch, profile, "run", context)
     options = _options(engine, container_engine, context, registry)
     _show(_run(work(plan, options, say=_say)), output)
 
@@ -221,7 +224,7 @@ def watch(
     """Build, push and deploy what changes, or copy it into running pods, until Ctrl-C."""
     from cove.dev.commands import watch as work
 
-    plan = _plan(file, cluster, name, per_branch, profile)
+    plan = _plan(file, cluster, name, per_branch, profile, context=context)
     options = _options(engine, container_engine, context, registry)
     json = output is not Format.table
     code = _run(work(plan, options, cleanup=cleanup, logs=logs, poll=poll, json=json))
@@ -247,7 +250,7 @@ def sync(
     """Build and push every image once; what the registry has is left as it is."""
     from cove.dev.commands import sync as work
 
-    plan = _plan(file, cluster, name, per_branch, profile, "build")
+    plan = _plan(file, cluster, name, per_branch, profile, "build", context)
     options = _options(engine, container_engine, context, registry)
     rows = _run(work(plan, options, names=images or (), say=_say))
     if output is not Format.table:

@@ -22,12 +22,13 @@ def plan_from(
     cluster: str | None = None,
     profiles: Sequence[str] = (),
     command: str = "dev",
+    context: str | None = None,
     folder: Path | None = None,
 ) -> Plan:
     """The plan that ``file`` (``FILE:VARIABLE`` for a Python one, a folder) declares.
 
-    None looks for one of :data:`FILES` here.  ``profiles`` and ``command`` are a
-    skaffold.yaml's.  Raises ConfigurationError and AppError with file and line.
+    None looks for one of :data:`FILES` here.  ``profiles``, ``command`` and
+    ``context`` are a skaffold.yaml's.  Raises ConfigurationError and AppError with file and line.
     """
     place = folder or Path.cwd()
     path = Path(file.partition(":")[0]) if file else place
@@ -42,7 +43,7 @@ def plan_from(
         if path.name in SKAFFOLD or "apiVersion: skaffold/" in text:
             from cove.dev.skaffold import read
 
-            return read(path, profiles=profiles, command=command)
+            return read(path, profiles=profiles, command=command, context=context or "")
         if profiles:
             raise ConfigurationError(f"--profile is for a skaffold.yaml: {path} has none")
         from cove.dev.compose import read as read_compose
