@@ -19,7 +19,6 @@ from cove.client import Tasks
 from cove.engines._work import finished
 from cove.kube.status import CoveError
 from cove.node.docker import EngineAddress, EngineError, find_engine
-from cove.server.http import PortTakenError
 
 if TYPE_CHECKING:
     from cove.engines.embedded import EmbeddedCluster
@@ -80,6 +79,8 @@ async def open_door(cluster: EmbeddedCluster, stack: AsyncExitStack) -> tuple[st
     The same port as the last time if that is free, which is written into the cluster's
     folder.  None, with a word in the log, where there is no engine or no such address.
     """
+    from cove.server.http import PortTakenError  # who only asks for a cluster loads no server
+
     folder = cluster.folder
     last = folder.door if folder is not None else None
     if folder is not None:
