@@ -1,0 +1,150 @@
+"""The small examples of host, testing and operators, over a cluster that exists: one variable.
+
+It is a second embedded server, which they know by its kubeconfig and by nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from command import Cove
+
+from cove.engines.embedded import EmbeddedCluster, embedded
+from cove.kube.gvk import GVR
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+CONFIG_MAPS = GVR("", "v1", "configmaps")
+DEPLOYMENTS = GVR("apps", "v1", "deployments")
+NAMESPACES = GVR("", "v1", "namespaces")
+GREETINGS = GVR("greetings.example.com", "v1", "greetings")
+WAIT = 30
+
+SUITE = """
+import cove
+from cove.testing import environment
+
+@environment
+class Shop:
+    k8s = cove.cluster()
+
+    def setup(self):
+        self.k8s.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "warm"}})
+
+def test_starts_warm(k8s):
+    assert k8s.exists("cm/warm")
+    k8s.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "own"}})
+
+def test_is_alone(k8s, timeline):
+    assert not k8s.exists("cm/own")
+    assert timeline.calls
+"""
+
+
+@pytest.fixture
+async def elsewhere(cove: Cove) -> AsyncIterator[EmbeddedCluster]:
+    """The cluster; ``cove`` knows its kubeconfig, and the engine."""
+    async with embedded() as cluster:
+        config = cove.home.parent / "kubeconfig"
+        config.write_text(cluster.kubeconfig)
+        config.chmod(0o600)
+        cove.env.update(KUBECONFIG=str(config), COVE_ENGINE="existing")
+        yield cluster
+
+
+async def run(cove: Cove, *arguments: str | Path) -> Any:
+    done = await asyncio.to_thread(cove.attempt, *map(str, arguments))
+    assert done.code == 0, done.err
+    return done
+
+
+async def test_the_small_application_runs_there_and_leaves_the_cluster_up(
+    elsewhere: EmbeddedCluster, cove: Cove, tmp_path: Path
+) -> None:
+    folder = tmp_path / "small"
+    shutil.copytree(EXAMPLES / "small", folder)
+
+    await run(cove, "up", folder / "app.py", "--detach")
+    try:
+        done = await run(cove, "status", "--app", "small", "-o", "json")
+        rows = {row["name"]: row for row in json.loads(done.out)}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(rows["api"]["url"]) as answer,
+        ):
+            text = await answer.text()
+    finally:
+        await run(cove, "down", "small")
+
+    assert rows["k8s"]["url"] == elsewhere.url
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "k8s": "Running",
+        "web": "Finished",
+        "page": "Running",
+        "api": "Running",
+    }
+    assert "is Running" in text
+    assert (await elsewhere.client.list(DEPLOYMENTS, "default")).items
+    assert not (cove.home / "clusters").exists()
+
+
+async def test_a_suite_of_tests_runs_there_and_leaves_nothing(
+    elsewhere: EmbeddedCluster, cove: Cove, tmp_path: Path
+) -> None:
+    before = {n["metadata"]["name"] for n in (await elsewhere.client.list(NAMESPACES)).items}
+    (tmp_path / "test_small.py").write_text(SUITE)
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_small.py"),
+        cwd=tmp_path,
+        env=cove.environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+
+    assert process.returncode == 0, out.decode()
+    assert "2 passed" in out.decode()
+    async with asyncio.timeout(WAIT):
+        while True:
+            found = (await elsewhere.client.list(NAMESPACES)).items
+            # A namespace ends in its own time.
+            if {n["metadata"]["name"] for n in found} == before:
+                break
+            await asyncio.sleep(0.05)
+
+
+async def test_the_small_operator_works_there(elsewhere: EmbeddedCluster, cove: Cove) -> None:
+    file = EXAMPLES / "operator-small" / "greeter.py"
+    await run(cove, "operator", "install", file)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cove.cli", "operator", "run", str(file)),
+        env=cove.environment(),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        greeting = {"metadata": {"name": "a"}, "spec": {"name": "you"}}
+        await elsewhere.client.create(
+            GREETINGS,
+            {"apiVersion": "greetings.example.com/v1", "kind": "Greeting", **greeting},
+            "default",
+        )
+        async with asyncio.timeout(WAIT):
+            while True:
+                found = await elsewhere.client.get(GREETINGS, "a", "default")
+                if (found.get("status") or {}).get("text") == "Hello, you!":
+                    break
+                await asyncio.sleep(0.05)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+        await process.communicate()
