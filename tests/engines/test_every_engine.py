@@ -80,6 +80,14 @@ async def test_one_declaration_runs_on_every_engine(opened: Opened, engine: str)
 def test_an_existing_cluster_says_something_of_every_option() -> None:
     """Those that make a cluster are told; the others choose it, or what runs beside it."""
     fields = {field.name for field in dataclasses.fields(ClusterOptions)}
-    choosing = {"version", "lifetime", "container_engine", "context", "kubeconfig"}
+    choosing = {
+        "namespace",
+        "registry_port",
+        "version",
+        "lifetime",
+        "container_engine",
+        "context",
+        "kubeconfig",
+    }
 
     assert set(existing._MAKING) == fields - choosing

@@ -16,9 +16,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 from command import Cove
 
+from cove.engines.cluster import ClusterOptions
 from cove.engines.embedded import EmbeddedCluster, embedded
+from cove.engines.existing import LABEL
+from cove.engines.select import open_cluster
 from cove.kube.gvk import GVR
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -94,6 +98,72 @@ async def test_the_small_application_runs_there_and_leaves_the_cluster_up(
     assert "is Running" in text
     assert (await elsewhere.client.list(DEPLOYMENTS, "default")).items
     assert not (cove.home / "clusters").exists()
+
+
+async def test_an_application_has_a_namespace_of_its_own_there_and_takes_it_back(
+    elsewhere: EmbeddedCluster, cove: Cove, tmp_path: Path
+) -> None:
+    folder = tmp_path / "small"
+    shutil.copytree(EXAMPLES / "small", folder)
+    file = folder / "app.py"
+    file.write_text(
+        file.read_text().replace('app.cluster("k8s")', 'app.cluster("k8s", namespace="mine")')
+    )
+
+    await run(cove, "up", file, "--detach")
+    try:
+        there = (await elsewhere.client.list(DEPLOYMENTS)).items
+        namespace = await elsewhere.client.get(NAMESPACES, "mine")
+        log = (await run(cove, "logs", "k8s")).out
+    finally:
+        await run(cove, "down", "small")
+
+    assert {d["metadata"]["namespace"] for d in there} == {"mine"}
+    assert namespace["metadata"]["labels"][LABEL] == "small-k8s"
+    assert "the namespace mine was made in the context" in log
+    async with asyncio.timeout(WAIT):
+        while any(
+            n["metadata"]["name"] == "mine" for n in (await elsewhere.client.list(NAMESPACES)).items
+        ):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_namespace_of_somebody_else_is_used_and_stays(
+    elsewhere: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch, cove: Cove
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", cove.env["KUBECONFIG"])
+    monkeypatch.setenv("COVE_HOME", str(cove.home))
+    said: list[str] = []
+    await elsewhere.client.create(NAMESPACES, {"metadata": {"name": "theirs"}})
+    options = ClusterOptions(namespace="theirs")
+
+    async with open_cluster("k8s", options, engine="existing", log=said.append) as cluster:
+        doc = yaml.safe_load(cluster.kubeconfig_path.read_text())
+        assert cluster.namespace == "theirs"
+        assert doc["contexts"][0]["context"]["namespace"] == "theirs"
+
+    assert (await elsewhere.client.get(NAMESPACES, "theirs"))["status"]["phase"] == "Active"
+    assert any("is used as it is" in line for line in said)
+
+
+async def test_a_namespace_that_a_crash_left_is_taken_back_by_the_next_session(
+    elsewhere: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch, cove: Cove
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", cove.env["KUBECONFIG"])
+    monkeypatch.setenv("COVE_HOME", str(cove.home))
+    said: list[str] = []
+    left = {"metadata": {"name": "mine", "labels": {LABEL: "k8s"}}}
+    await elsewhere.client.create(NAMESPACES, left)
+
+    async with open_cluster(
+        "k8s", ClusterOptions(namespace="mine"), engine="existing", log=said.append
+    ):
+        assert any("is of an earlier session" in line for line in said)
+
+    assert any("is deleted from the context" in line for line in said)
+    found = (await elsewhere.client.list(NAMESPACES)).items
+    phases = {n["metadata"]["name"]: n["status"]["phase"] for n in found}
+    assert phases.get("mine", "Terminating") == "Terminating"
 
 
 async def test_a_suite_of_tests_runs_there_and_leaves_nothing(

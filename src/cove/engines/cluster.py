@@ -49,6 +49,8 @@ class ClusterOptions:
     images that the engine itself starts, by role (``server`` …).  ``container_engine`` is
     what runs containers (docker, podman, an address, none); None leaves it to the environment.
     ``context`` is the one of an existing cluster, ``kubeconfig`` where it is described.
+    ``namespace`` is what stands for ``default`` on an existing cluster, which others use, too:
+    made if there is none, and then taken back with the session; other engines do not read it.
     ``k3s`` is what only that engine is asked, and only it reads.
     ``ports`` are ports of this machine and the NodePorts they lead to; ``registry_port`` is
     where the registry is to be, another one if somebody has that, 0 any.
@@ -69,6 +71,7 @@ class ClusterOptions:
     container_engine: str | None = None
     context: str | None = None
     kubeconfig: Path | None = None
+    namespace: str | None = None
     k3s: K3sOptions = field(default_factory=K3sOptions)
     ports: Mapping[int, int] = field(default_factory=lambda: _NOWHERE)
     registry_port: int = 0
@@ -90,6 +93,8 @@ class ClusterOptions:
                 raise OptionError(
                     f'mirrors "{host}": "{url}": a registry\'s host, and the URL of its mirror'
                 )
+        if self.namespace is not None and not self.namespace.strip():
+            raise OptionError("namespace is blank: name it, or leave it out")
         if self.lifetime not in ("session", "persistent"):
             raise OptionError(f'lifetime is "{self.lifetime}": it is session or persistent')
 
@@ -150,6 +155,11 @@ class Cluster(ABC):
     def properties(self) -> Mapping[str, str]:
         """What a person may want to know: version, engine, what runs the pods …"""
         return {}
+
+    @property
+    def namespace(self) -> str:
+        """What is meant where no namespace is named."""
+        return "default"
 
     @property
     def addresses(self) -> Mapping[str, str]:

@@ -1,6 +1,7 @@
 """The existing engine: any cluster that a context of a kubeconfig leads to.
 
-Nothing is made in it by this engine, and nothing deleted.  A cluster that is not on this
+Nothing is made in it by this engine, and nothing deleted, but for a namespace that was asked
+for; that is said.  A cluster that is not on this
 machine may be somebody's production: it is refused until its context was allowed, by
 ``COVE_ALLOW_CONTEXTS`` or a file in ``$COVE_HOME``.  The user's kubeconfig is only read;
 programs get a small one of their own, with that context alone, in a folder that ends with
@@ -36,10 +37,12 @@ from cove.engines.door import DoorError, Relay, door_host, engine_for
 from cove.engines.health import ASKING, judged, nodes_of, readyz, why_not
 from cove.engines.home import home
 from cove.engines.variants import Variants, publish
+from cove.kube.gvk import GVR
 from cove.kube.status import CoveError, StatusError
 
 __all__ = [
     "ALLOWED",
+    "LABEL",
     "VARIABLE",
     "ExistingCluster",
     "NotAllowedError",
@@ -53,6 +56,9 @@ VARIABLE = "COVE_ALLOW_CONTEXTS"
 ALLOWED = "allowed-contexts"
 
 Doc = dict[str, Any]
+NAMESPACES = GVR("", "v1", "namespaces")
+# Whose a namespace is, so that nothing else is ever deleted.
+LABEL = "dev.cove/cluster"
 _LOCK = ".lock"
 # Options that say how a cluster is made: this one is made already.
 _MAKING = (
@@ -190,10 +196,13 @@ class ExistingCluster(Cluster):
         self._doc = await asyncio.to_thread(standalone, merged, self.options.context)
         self.context = self._doc["current-context"]
         self._check_allowed()
+        if self.options.namespace:
+            self._doc["contexts"][0]["context"]["namespace"] = self.options.namespace
         async with AsyncExitStack() as stack:
             self._variants = await finished(self._folder, stack)
             connection = await asyncio.to_thread(kubeconfig.load, self.kubeconfig_path)
             self._client = await stack.enter_async_context(Client.connect(connection))
+            await self._take_namespace(stack)
             self._version = (await self._client.request("GET", "/version")).get("gitVersion", "")
             self._stack = stack.pop_all()
         self._tell()
@@ -224,6 +233,41 @@ class ExistingCluster(Cluster):
             f"was not allowed: for once, `export {VARIABLE}={name}`; for good, "
             f"`mkdir -p {shlex.quote(str(home()))} && echo {name} >> {file}`"
         )
+
+    async def _take_namespace(self, stack: AsyncExitStack) -> None:
+        """Have the namespace there; one of ours goes with the session, unless that lasts.
+
+        What is in it goes with it.  Somebody else's is used and left as it is.
+        """
+        name = self.options.namespace
+        if not name:
+            return
+        labels = {LABEL: self.name}
+        try:
+            await self.client.create(NAMESPACES, {"metadata": {"name": name, "labels": labels}})
+            self._log(f"the namespace {name} was made in the context {self.context}")
+        except StatusError as e:
+            if e.reason != "AlreadyExists":
+                raise
+            found = await self.client.get(NAMESPACES, name)
+            if (found["metadata"].get("labels") or {}).get(LABEL) != self.name:
+                self._log(f"the namespace {name} of the context {self.context} is used as it is")
+                return
+            self._log(
+                f"the namespace {name} in the context {self.context} is of an earlier session"
+            )
+        if self.options.lifetime == "session":
+            stack.push_async_callback(self._leave_namespace, name)
+
+    async def _leave_namespace(self, name: str) -> None:
+        try:
+            await self.client.delete(NAMESPACES, name)
+            self._log(f"the namespace {name} is deleted from the context {self.context}")
+        except ASKING as e:
+            self._log(
+                f"the namespace {name} is left in the context {self.context}: {why_not(e)}; "
+                f"`kubectl delete namespace -l {LABEL}={self.name}` removes it"
+            )
 
     def _folder(self, stack: AsyncExitStack) -> Variants:
         """A folder of this session's, with the kubeconfig; what crashed sessions left goes."""
@@ -280,6 +324,11 @@ class ExistingCluster(Cluster):
         """The context alone, 0600; gone when the cluster is left."""
         assert self._variants is not None, "the cluster was not entered"
         return self._variants.local
+
+    @property
+    def namespace(self) -> str:
+        """The one that was asked for, else ``default``."""
+        return self.options.namespace or "default"
 
     @property
     def container_networks(self) -> tuple[str, ...]:

@@ -11,7 +11,10 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from cove.engines.cluster import Cluster
 
 __all__ = [
     "KUBECONFIG",
@@ -21,11 +24,17 @@ __all__ = [
     "UrlReference",
     "environment",
     "image_reference",
+    "meant",
 ]
 
 KUBECONFIG = "KUBECONFIG"
 # Where containers find the kubeconfig of a cluster, by its name.
 MOUNTED = "/var/run/cove"
+
+
+def meant(namespace: str, cluster: Cluster) -> str:
+    """The namespace of a resource: where it names none, the cluster says which one that is."""
+    return cluster.namespace if namespace == "default" else namespace
 
 
 @dataclass(frozen=True, slots=True)

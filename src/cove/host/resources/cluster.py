@@ -37,7 +37,8 @@ class ClusterResource(Resource):
     after this one.  ``ingress_domains`` lead to Ingresses.  ``mirrors`` are registries to
     fetch images from, by host, or one for all that are common (``"http://cache.test/{host}"``);
     ``images`` override those that the engine and its helpers use (``server``, ``helm``).
-    ``context`` names the one of an existing cluster; ``k3s`` is what that engine alone reads.
+    ``context`` names the one of an existing cluster, ``namespace`` what stands there for
+    ``default``: made for the session, and deleted with it; ``k3s`` is what that engine alone reads.
     ``ports`` are ports of this machine and the NodePorts they lead to, ``{8080: 30051}``;
     ``registry_port`` is where its registry is to be, another one if that is taken.
 
@@ -63,6 +64,7 @@ class ClusterResource(Resource):
         mirrors: Mapping[str, str] | str,
         images: Mapping[str, str],
         context: str | None,
+        namespace: str | None,
         k3s: K3sOptions | None,
         ports: Mapping[int, int],
         registry_port: int,
@@ -82,6 +84,7 @@ class ClusterResource(Resource):
                 mirrors=mirrors_of(mirrors),
                 images=dict(images),
                 context=context,
+                namespace=namespace,
                 k3s=k3s or K3sOptions(),
                 ports=dict(ports),
                 registry_port=registry_port,

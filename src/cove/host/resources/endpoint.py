@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from cove.host.errors import AppError, ResourceError
-from cove.host.references import UrlReference
+from cove.host.references import UrlReference, meant
 from cove.host.resource import Resource
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class EndpointResource(Resource):
             run.cluster.client,
             self.service,
             self.port,
-            namespace=self.namespace,
+            namespace=meant(self.namespace, run.cluster),
             name=self.name,
             local_port=self.host_port,
             hosts=await self._hosts(run),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cove.host.errors import AppError
+from cove.host.references import meant
 from cove.host.resource import Resource
 
 if TYPE_CHECKING:
@@ -105,8 +106,9 @@ class HelmResource(Resource):
 
         cluster = run.cluster
         await run.starting(f"release {self.release.name} is being deployed")
+        release = await asyncio.to_thread(self._with_images)
         deployed = await deploy(
-            await asyncio.to_thread(self._with_images),
+            replace(release, namespace=meant(release.namespace, cluster)),
             kubeconfig=cluster.kubeconfig_path,
             client=cluster.client,
             log=run.log,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cove.host.errors import AppError
+from cove.host.references import meant
 from cove.host.resource import Resource
 from cove.kube.status import CoveError
 
@@ -123,7 +124,7 @@ class ManifestsResource(Resource):
             source,
             client=client,
             log=run.log,
-            namespace=self.namespace,
+            namespace=meant(self.namespace, run.cluster),
             prune=self.name if self.prune else None,
             crd_timeout=self.crd_timeout,
             clock=run.clock,
