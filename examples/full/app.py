@@ -1,6 +1,6 @@
 """A shop: a chart, a kustomization with a kind of its own, endpoints, programs, a container.
 
-    cove up examples/full/app.py
+    cove up examples/full/app.py        # --engine k3s, --engine existing: on another cluster
 
 ``SHOP_PODS=containers`` builds the image of its pods from this machine's busybox (the package
 busybox-static) and runs them in Docker; nothing is fetched from anywhere.  Without it the

@@ -2,6 +2,8 @@
 
     cove up examples/small/app.py
 
+``--engine k3s`` or ``--engine existing --context NAME`` runs it on another cluster.
+
 Runs anywhere; where there is no container engine the pods are simulated, and the page that
 the program would fetch from one is not there.
 """

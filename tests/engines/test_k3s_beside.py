@@ -11,13 +11,17 @@ import asyncio
 import base64
 import io
 import os
+import shutil
+import socket
 import stat
 import tarfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 from command import BIN
@@ -417,3 +421,59 @@ def test_an_archive_that_is_not_there_is_refused_where_it_is_given(tmp_path: Pat
 
     with pytest.raises(OptionError, match="no file of that whole path is there"):
         K3sCluster("k8s", options, log=print)
+
+
+# -- the registry's program
+
+
+@pytest.mark.requires("registry")
+async def test_the_registry_that_is_deployed_takes_pushes_and_deletes(tmp_path: Path) -> None:
+    """This machine's distribution, with the environment that the manifest gives the image's.
+
+    The configuration file is what the image has; the address and the folder are the test's.
+    """
+    [container] = pod_of(manifests(OPTIONS)["Deployment", "cove-registry"])["containers"]
+    environment = {e["name"]: e["value"] for e in container["env"]}
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment["REGISTRY_HTTP_ADDR"] = f"127.0.0.1{environment['REGISTRY_HTTP_ADDR']}".replace(
+        ":5000", f":{port}"
+    )
+    environment["REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"] = str(tmp_path / "data")
+    config = tmp_path / "config.yml"
+    config.write_text(
+        "version: 0.1\nstorage:\n  filesystem: {rootdirectory: /var/lib/registry}\n"
+        "http:\n  addr: :5000\n"
+    )
+    program = shutil.which("docker-registry")
+    assert program is not None
+    process = await asyncio.create_subprocess_exec(
+        *(program, "serve", str(config)),
+        env=environment,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}/v2/"
+    try:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(WAIT):
+            while True:
+                try:
+                    async with session.get(url) as answer:
+                        assert answer.status == 200
+                    break
+                except aiohttp.ClientConnectionError:
+                    await asyncio.sleep(0.05)
+            data = b"layer"
+            digest = f"sha256:{sha256(data).hexdigest()}"
+            async with session.post(f"{url}app/blobs/uploads/") as answer:
+                upload = answer.headers["Location"]
+            async with session.put(upload, params={"digest": digest}, data=data) as answer:
+                assert answer.status == 201
+            async with session.delete(f"{url}app/blobs/{digest}") as answer:
+                assert answer.status == 202
+            async with session.head(f"{url}app/blobs/{digest}") as answer:
+                assert answer.status == 404
+    finally:
+        process.terminate()
+        await process.wait()
+    assert any((tmp_path / "data").rglob("*"))
