@@ -22,7 +22,8 @@ from cove.host.diagnose import diagnose
 from cove.host.helm import values as given
 from cove.host.images import Built, defaults, in_document, in_values, named
 from cove.host.manifests import Document, Source, apply, read
-from cove.host.rollout import Rollout, Target, targets
+from cove.host.rollout import PODS, Rollout, Target, pod_reason, targets
+from cove.kube import labels
 from cove.kube.gvk import GVR
 from cove.kube.status import CoveError, StatusError
 
@@ -288,7 +289,9 @@ async def settled(
         await rollout.synced()
         told = ""
         while missing := rollout.missing():
-            hopeless = [m for m in missing if m.final or any(h in m.reason for h in _HOPELESS)]
+            suspects = [m for m in missing if m.final or _hopeless(m.reason)]
+            # A pod that was replaced because it crashed may still be there, and crash.
+            hopeless = [m for m in suspects if m.final or await _is_its_own(client, m.target)]
             if hopeless:
                 break
             text = "; ".join(map(str, missing))
@@ -304,3 +307,33 @@ async def settled(
     except CoveError:
         pass
     raise DeployError("\n".join(lines))
+
+
+def _hopeless(reason: str) -> bool:
+    return any(word in reason for word in _HOPELESS)
+
+
+async def _is_its_own(client: Client, target: Target) -> bool:
+    """Whether a pod that will not become ready is one of a workload as it is declared now."""
+    try:
+        workload = await client.get(target.gvr, target.name, target.namespace)
+        spec = workload.get("spec") or {}
+        if target.kind == "Pod":
+            return True
+        selector = str(labels.from_document(spec.get("selector") or {}))
+        pods = (await client.list(PODS, target.namespace, label_selector=selector)).items
+    except CoveError:
+        return False  # whoever waits sees the next change
+    wanted = _essence(((spec.get("template") or {}).get("spec")) or {})
+    return any(
+        _essence(pod["spec"]) == wanted
+        and not pod["metadata"].get("deletionTimestamp")
+        and _hopeless(pod_reason(pod))
+        for pod in pods
+    )
+
+
+def _essence(spec: Doc) -> list[tuple[Any, ...]]:
+    """What of a pod's containers nobody adds to: what they run, and with what."""
+    keys = ("name", "image", "command", "args", "env")
+    return [tuple(c.get(key) or None for key in keys) for c in spec.get("containers") or ()]

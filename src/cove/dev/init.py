@@ -161,7 +161,7 @@ class _Writer:
             lines.append("")
         for service, port, deployment in services:
             lines.append(
-                f'k8s.endpoint("{self._fresh(service)}", service="{service}", port={port!r})'
+                f'k8s.endpoint("{self._fresh(f"{service}-{port}")}", service="{service}", port={port!r})'
                 f'.after("{deployment}")'
             )
         for other in self.found.others:
@@ -188,6 +188,11 @@ class _Writer:
             # It names files that are beside the repository's other files, not beside itself.
             context = self.root
         suffix = file.name.removeprefix("Dockerfile").removesuffix(".Dockerfile").strip(".")
+        if context == self.root and not (context / ".dockerignore").exists():
+            self.remarks.append(
+                "there is no .dockerignore: every file of the repository, this one and manifests too, "
+                "is part of the image, and a change of it means a build"
+            )
         own = context.name if context != self.root else file.parent.name
         name = self._fresh(_name(suffix or own) or "app")
         self._images[name] = context

@@ -163,6 +163,8 @@ class Loop:
 
     async def _work(self, paths: set[Path], *, first: bool) -> str | None:
         """Do what changes call for; what was done, None for nothing."""
+        for file in paths.intersection(self._plan.source):
+            self._say("cove", f"{file.name} has changed: start again to have what it says now")
         verdicts = await self._verdicts(paths, first=first)
         done: list[str] = []
         builds = dict(self._again)
@@ -217,9 +219,12 @@ class Loop:
             return str(e)
         gone = sum(source is None for source in verdict.copies.values())
         count = len(verdict.copies) - gone
-        told = f"{count} files" + (f" and {gone} deletions" if gone else "")
+        parts = [_counted(count, "file")] if count or not gone else []
+        parts += [_counted(gone, "deletion")] if gone else []
         self._say(
-            name, f"{told} synced into {copied.containers} containers in {copied.seconds:.2f} s"
+            name,
+            f"{' and '.join(parts)} synced into {_counted(copied.containers, 'container')} "
+            f"in {copied.seconds:.2f} s",
         )
         return ""
 
@@ -313,3 +318,7 @@ class Loop:
         )
         for name in self._scans:
             await self._syncer.settle(name)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

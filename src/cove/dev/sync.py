@@ -220,7 +220,9 @@ class Syncer:
                 await self._run_after(container, missing)
                 if copy.replay:
                     copy.replay = False
-                    self._say(container.artifact, f"{len(missing)} files replayed into {container}")
+                    self._say(
+                        container.artifact, f"{len(missing)} changes replayed into {container}"
+                    )
                 copy.version = version
         finally:
             self._works.pop(container, None)
