@@ -119,6 +119,8 @@ class Context:
         artifact = self.artifact
         with tarfile.open(fileobj=tar, mode="w", format=tarfile.GNU_FORMAT) as archive:
             for path in self.paths():
+                # It remembers every file that it was given, for whoever asks: nobody does.
+                archive.members.clear()  # type: ignore[attr-defined]
                 try:
                     archive.add(artifact.context / path, path, recursive=False, filter=_anonymous)
                 except FileNotFoundError:

@@ -88,6 +88,7 @@ def archive(entries: Iterable[Entry]) -> tuple[bytes, list[str]]:
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.GNU_FORMAT) as packed:
         for entry in entries:
+            packed.members.clear()  # type: ignore[attr-defined]  # see Context.pack
             if "\n" in entry.path:
                 left.append(entry.path)
                 continue
