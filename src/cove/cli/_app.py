@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cove._version import __version__
-from cove.cli import _apps, _attached, _dev, _files, _operator, _record, _snapshot
+from cove.cli import _apps, _attached, _clone, _dev, _files, _operator, _record, _snapshot
 from cove.cli._common import DEFAULT, Name, Output, existing, known, option
 from cove.cli._output import Format, emit, note, table
 from cove.engines.home import ClusterFolder, UnknownClusterError, clusters, home
@@ -28,6 +28,7 @@ app.add_typer(_operator.app, name="operator")
 app.add_typer(_files.app, name="files")
 app.add_typer(_dev.app, name="dev")
 app.command()(_record.record)
+app.command()(_clone.clone)
 
 
 def _version(asked: bool) -> None:

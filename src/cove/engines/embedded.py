@@ -159,7 +159,7 @@ class EmbeddedCluster(Running):
         self._given = credentials
         self._authority = authority
         self._snapshot = snapshot
-        self._controllers = controllers
+        self._controllers = controllers and self.settings.controllers
         # What runs the pods; None where they are simulated.
         self.containers: Containers | None = None
 

@@ -4,6 +4,7 @@
 
     $COVE_HOME/clusters/NAME/      0700
         cluster.json               what it was started with
+        clone.json                 what has been copied, if it is a clone
         kubeconfig                 0600, admin
         ca.crt  ca.key  sa.key     the authority and the token key
         store.db                   objects, unless started with --in-memory
@@ -97,6 +98,7 @@ class Settings:
     registries that ours fetches from, ``HOST=URL``.  ``door`` serves the API on the address
     that the engine's containers know this machine by, too.  ``ports`` are ports of this machine
     that lead to NodePorts, ``8080:30051``; ``registry_port`` is where the registry is to be.
+    Without ``controllers`` nothing in the cluster changes by itself, and there are no nodes.
     """
 
     port: int = 0
@@ -116,6 +118,7 @@ class Settings:
     door: bool = False
     ports: tuple[str, ...] = field(default=())
     registry_port: int = 0
+    controllers: bool = True
 
     def to_json(self) -> str:
         """For ``cluster.json``."""

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from cove.client import Client
 from cove.client.errors import ClientError
+from cove.client.readonly import read_only
 from cove.files import events, logs
 from cove.files.describe import describe
 from cove.files.discovery import Type, Types, together
@@ -48,7 +49,6 @@ from cove.files.paths import (
     parse,
     value_to_component,
 )
-from cove.files.readonly import read_only
 from cove.files.remembered import Moments, Rendered
 from cove.files.spools import Spools
 from cove.files.values import Attributes, Content, Listed, OpenFile

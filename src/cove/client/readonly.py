@@ -1,11 +1,12 @@
-"""A transport that lets nothing but GET through: files can only be read, whoever has a bug."""
+"""A transport that lets nothing but GET through: for faces that only read, whoever has a bug."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
-from cove.client import Answer, Client, Stream, Transport
+from cove.client._client import Client
+from cove.client._transport import Answer, Stream, Transport
 
 __all__ = ["ReadOnly", "read_only"]
 
@@ -47,7 +48,7 @@ class ReadOnly:
 
 def _only_get(method: str, path: str) -> None:
     if method != "GET":
-        raise PermissionError(f"{method} {path}: files only read")
+        raise PermissionError(f"{method} {path}: this connection only reads")
 
 
 def read_only(client: Client) -> Client:
