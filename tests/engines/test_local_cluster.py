@@ -133,6 +133,9 @@ async def test_a_session_serves_and_is_seen_by_the_command(start: Open, cove: Co
         assert cluster.url == kubeconfig.load(str(cluster.kubeconfig_path)).server
         assert cluster.url.startswith("https://127.0.0.1:")
         assert cluster.properties["pods"] == "simulated"
+        assert cluster.addresses == {}
+        cluster.folder.write("containers.json", b'{"addresses": {"http": "127.0.0.1:1"}}')
+        assert cluster.addresses == {"http": "127.0.0.1:1"}
     assert not cove.folder("shop").exists()
 
 

@@ -179,6 +179,11 @@ class LocalCluster(Cluster):
         return ()
 
     @property
+    def addresses(self) -> Mapping[str, str]:
+        """See :class:`Cluster`; as the server has noted them down."""
+        return self.folder.addresses
+
+    @property
     def properties(self) -> Mapping[str, str]:
         """Engine, version, what runs the pods, where what runs beside them is."""
         return {

@@ -144,7 +144,7 @@ class K3sCluster(Cluster):
         }
         if not (addons.serves_ingress(self.options) and self._authority):
             found.pop("https", None)
-        if self.options.k3s.registry:
+        if "registry" in found:
             # As engines on this machine believe it without TLS.
             found["registry"] = found["registry"].replace("127.0.0.1", "localhost")
             found["registry_name"] = f"{alias(self.name)}:{REGISTRY}"
