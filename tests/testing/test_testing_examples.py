@@ -51,7 +51,7 @@ async def test_the_whole_suite_passes(example: Path) -> None:
 
 
 async def test_by_two_workers(example: Path) -> None:
-    counts, text = await run(example, "-n", "2", "test_operator.py", "test_faults.py")
+    counts, text = await run(example, "-n", "2", "test_operator.py", "test_busy_server.py")
     assert counts == {"passed": 10}, text
 
 
@@ -59,7 +59,7 @@ async def test_on_a_cluster_that_exists(example: Path) -> None:
     async with cove.embedded() as elsewhere:
         counts, text = await run(
             example,
-            *("--cove-engine=existing", "-rs", "test_faults.py", "test_clock.py"),
+            *("--cove-engine=existing", "-rs", "test_busy_server.py", "test_backups.py"),
             KUBECONFIG=str(elsewhere.kubeconfig_path),
         )
     assert counts == {"passed": 1, "skipped": 7}, text
