@@ -45,6 +45,14 @@ bench: $(STAMP)
 parity: $(STAMP)
 	$(BIN)/python tests/parity/run.py $(if $(ONLY),--only '$(ONLY)') $(if $(V),-v)
 
+# Requests nobody would send, 100,000 of them; SEED=… and REQUESTS=… repeat a run.
+fuzz: $(STAMP)
+	$(BIN)/python tests/fuzz/run.py $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
+
+# 100 times kill -9 under load: nothing that was acknowledged is lost.
+kill: $(STAMP)
+	COVE_KILL_ROUNDS=$(or $(ROUNDS),100) $(BIN)/python -m pytest -q tests/engines/test_kill.py
+
 docs: $(STAMP)
 	$(BIN)/python scripts/check_docs.py
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from cove.client import Client, UnreachableError, kubeconfig
 from cove.kube.gvk import GVR
 
 CONFIG_MAPS = GVR("", "v1", "configmaps")
-ROUNDS = 20
+# `make kill` asks for 100.
+ROUNDS = int(os.environ.get("COVE_KILL_ROUNDS", "20"))
 WRITERS = 4
 # Enough for batches to form, few enough for twenty rounds.
 MOST_WRITES = 120

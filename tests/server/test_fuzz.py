@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 import yaml
+from tests.fuzz.fuzzing import UPSTREAM
 
 import cove
 from cove.client import Client
@@ -31,15 +32,6 @@ JUNK: list[Any] = [
     "\n", "\0", "{{}}", [1, 2, 3], {"a": "b"}, {"matchLabels": {"a": "b"}}, {"name": "x"},
     {"f:a": {".": "x"}}, "../../x",
 ]  # fmt: skip
-
-# What upstream answers 500 to as well: patches that its libraries cannot apply.
-UPSTREAM = (
-    "failed to create typed patch object",
-    "failed to create typed live object",
-    "list element types are not identical",
-    "does not contain declared merge key",
-    "strconv.",
-)
 
 Step = tuple[str, dict[str, Any]]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 
 from cove.engines.embedded import EmbeddedCluster
 from cove.kube.gvk import GVR
@@ -40,6 +41,7 @@ async def call(
 
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+CONFIG_MAP = GVR("", "v1", "configmaps")
 
 
 @pytest.mark.parametrize(
@@ -170,3 +172,136 @@ async def test_an_unknown_token_is_401(api: EmbeddedCluster) -> None:
     ):
         assert response.status == 401
         assert (await response.json())["reason"] == "Unauthorized"
+
+
+async def spoken(cluster: EmbeddedCluster, request: bytes) -> bytes:
+    """What is answered to these bytes, up to the end of the connection."""
+    port = cluster.server.port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context(cluster))
+    writer.write(request)
+    try:
+        async with asyncio.timeout(10):
+            return await reader.read()
+    finally:
+        writer.transport.abort()
+
+
+async def test_a_body_is_taken_as_it_is_whatever_its_encoding_says(api: EmbeddedCluster) -> None:
+    """Upstream does not decompress; a body that cannot be is the client's mistake."""
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    wrong, _ = await call(api, "POST", CONFIG_MAPS, data=b"{" * 100, headers=headers)
+    unread, _ = await call(api, "PUT", "/api/v1/nope", data=b"x" * 100, headers=headers)
+    good, made = await call(
+        api, "POST", CONFIG_MAPS, data=b'{"metadata":{"name":"a"}}', headers=headers
+    )
+
+    assert (wrong, unread, good) == (400, 404, 201)
+    assert made["metadata"]["name"] == "a"
+
+
+@pytest.mark.parametrize("version", [b" HTTP/1.0", b""], ids=["1.0", "0.9"])
+async def test_streams_of_old_http_end_with_the_connection(
+    api: EmbeddedCluster, version: bytes
+) -> None:
+    """Their clients know no chunks."""
+    path = CONFIG_MAPS.encode() + b"?watch=1&timeoutSeconds=1"
+
+    answer = await spoken(api, b"GET " + path + version + b"\r\nHost: x\r\n\r\n")
+
+    assert b"500" not in answer.split(b"\r\n", 1)[0]
+    assert b"chunked" not in answer.lower()
+
+
+async def test_who_speaks_no_http_cannot_fill_the_log(
+    api: EmbeddedCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    for request in (
+        b"GET / HTTP/9\r\n\r\n",
+        b"GET /\x81\xfe HTTP/1.1\r\n\r\n",
+        b"\x00\x01\r\n\r\n",
+    ):
+        assert b" 400 " in await spoken(api, request)
+
+    assert [r for r in caplog.records if r.name.startswith(("aiohttp", "cove"))] == []
+
+
+@pytest.mark.parametrize(
+    ("version", "code"),
+    [
+        ("7", 500),
+        ("0", 201),
+        ("x=y", 201),
+        ("+7", 201),
+        ("9" * 30, 201),
+        ("", 201),
+        ("\u0663", 201),
+    ],
+)
+async def test_only_a_resource_version_that_is_one_is_refused_at_creation(
+    api: EmbeddedCluster, version: str, code: int
+) -> None:
+    """Upstream's storage looks at numbers alone; its answer to one is a 500."""
+    body = {"metadata": {"name": "a", "resourceVersion": version}}
+
+    answered, doc = await call(api, "POST", CONFIG_MAPS, json=body)
+
+    assert answered == code
+    if code == 201:
+        assert doc["metadata"]["resourceVersion"].isdigit()
+        assert doc["metadata"]["resourceVersion"] != version
+
+
+YAML, MERGE = "application/yaml", "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+
+@pytest.mark.parametrize(
+    ("method", "media", "body"),
+    [
+        ("POST", "application/json", b"[" * 100_000),
+        ("POST", "application/json", b'{"a":' * 300 + b"1" + b"}" * 300),
+        ("POST", YAML, b"[" * 100_000),
+        ("POST", YAML, b"- " * 100_000),
+        ("POST", YAML, b"{a: " * 100_000),
+        ("DELETE", "application/json", b"[" * 100_000),
+        ("PATCH", MERGE, b'{"a":' * 5000 + b"1" + b"}" * 5000),
+        ("PATCH", APPLY, b"{a: " * 20_000 + b"1" + b"}" * 20_000),
+    ],
+    ids=["json", "json-300", "flow", "block", "map", "options", "merge", "apply"],
+)
+async def test_bodies_that_nest_too_deep_are_refused(
+    api: EmbeddedCluster, method: str, media: str, body: bytes
+) -> None:
+    """And the server is there afterwards: libyaml would take the process with it."""
+    await api.client.create(CONFIG_MAP, {"metadata": {"name": "a", "namespace": "default"}})
+    path = CONFIG_MAPS + ("/a" if method == "PATCH" else "")
+
+    code, doc = await call(
+        api,
+        method,
+        path,
+        data=body,
+        params={"fieldManager": "me"} if method == "PATCH" else {},
+        headers={"Content-Type": media},
+    )
+
+    assert (code, doc["reason"]) in {(400, "BadRequest"), (422, "Invalid")}
+    assert (await api.client.get(CONFIG_MAP, "a", "default"))["metadata"]["name"] == "a"
+
+
+async def test_numbers_that_no_int64_holds_are_refused(api: EmbeddedCluster) -> None:
+    number = 2**64
+    for method, media, query in (("POST", YAML, {}), ("PATCH", APPLY, {"fieldManager": "me"})):
+        path = "/api/v1/namespaces/default/events" + ("/a" if method == "PATCH" else "")
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": "a", "generation": number},
+            "involvedObject": {"namespace": "default"},
+            "count": number,
+        }
+        body = yaml.safe_dump(event)
+        code, doc = await call(
+            api, method, path, data=body, params=query, headers={"Content-Type": media}
+        )
+        assert (code, doc["reason"]) == (400, "BadRequest")

@@ -189,6 +189,11 @@ class Api:
                 response = faults.after(struck, request, response)
         except StatusError as e:
             response = self.error(request, e)
+        except (RecursionError, orjson.JSONEncodeError) as e:
+            unfit = _unfit(request, e)
+            if unfit is None:
+                raise
+            response = self.error(request, unfit)
         if request.upgrade is not None and request.info.subresource not in _LONG:
             response.headers += flow_headers(self, request)
         if request.warnings:
@@ -209,6 +214,20 @@ class Api:
 
 # Upstream classifies no connection that lasts, but for watches.
 _LONG = frozenset(("attach", "exec", "log", "portforward", "proxy"))
+
+
+def _unfit(request: Request, error: Exception) -> StatusError | None:
+    """What is wrong with a body that nests deeper, or counts further, than can be stored.
+
+    None if the error is no fault of a body.  Nothing was written: objects are encoded first.
+    """
+    if not request.body:
+        return None
+    if isinstance(error, RecursionError) or "Recursion limit" in str(error):
+        return st.bad_request("the body of the request exceeded max depth")
+    if "64-bit" in str(error):
+        return st.bad_request("the body of the request has a number that fits into no int64")
+    return None
 
 
 def _quote(text: str) -> str:

@@ -17,7 +17,8 @@ import struct
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
@@ -56,6 +57,19 @@ class PortTakenError(CoveError):
             f"port {port} of {host} {why}; choose another with --port, or --port 0 for a free one"
         )
         self.port = port
+
+
+class _OurFaults(logging.Filter):
+    """Lets through all but what clients do wrong: requests that are no HTTP are answered 400,
+    and whoever reaches the port could fill the log with them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        return not isinstance(error, HttpProcessingError)
+
+
+_aiohttp = logging.getLogger("cove.server.aiohttp")
+_aiohttp.addFilter(_OurFaults())
 
 
 class HttpServer:
@@ -105,6 +119,9 @@ class HttpServer:
             self._handle,
             request_factory=None,
             access_log=None,
+            logger=_aiohttp,
+            # As upstream, which takes bodies as they are, whatever Content-Encoding says.
+            auto_decompress=False,
             keepalive_timeout=KEEPALIVE,
             lingering_time=1.0,
             handler_cancellation=True,
@@ -292,7 +309,10 @@ async def _large(response: Response, raw: web.BaseRequest) -> web.StreamResponse
 
 async def _stream(response: Response, raw: web.BaseRequest) -> web.StreamResponse:
     answer = web.StreamResponse(status=response.status, headers=CIMultiDict(_headers(response)))
-    answer.enable_chunked_encoding()
+    if raw.version >= HttpVersion11:
+        answer.enable_chunked_encoding()
+    else:
+        answer.force_close()  # the end of the connection is the end of the answer
     await answer.prepare(raw)
     stream = response.stream
     assert stream is not None

@@ -244,6 +244,7 @@ def load_yaml(raw: bytes) -> tuple[Any, Sequence[str]]:
     """
     import yaml
 
+    _check_depth(raw)
     loader = _yaml_loader()(raw)
     loader.repeated = []
     try:
@@ -259,6 +260,30 @@ def load_yaml(raw: bytes) -> tuple[Any, Sequence[str]]:
     if loader.repeated:
         return doc, ["yaml: unmarshal errors:\n  " + "\n  ".join(loader.repeated)]
     return doc, ()
+
+
+# As Go's parser has it.  Ours recurses in C: some ten thousands deeper the process is gone.
+MAX_DEPTH = 10_000
+
+
+def _check_depth(raw: bytes) -> None:
+    """Raises TextError for a YAML text that nests too deep."""
+    # Every level takes one of these: without as many of them nobody has to look closer.
+    if sum(raw.count(mark) for mark in (b"[", b"{", b"-", b"?", b":")) <= MAX_DEPTH:
+        return
+    import yaml
+
+    depth = 0
+    try:
+        for event in yaml.parse(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise TextError(f"yaml: exceeded max depth of {MAX_DEPTH}")
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except yaml.YAMLError:
+        pass  # told by who reads it
 
 
 def _yaml_error(error: Any) -> str:

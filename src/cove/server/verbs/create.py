@@ -27,7 +27,9 @@ async def create(api: Api, request: Request, endpoint: Endpoint) -> Response:
     subject = Subject(api, request, endpoint, options)
     meta = obj["metadata"]
     check_namespace(subject, meta)
-    if meta.get("resourceVersion"):
+    version = meta.pop("resourceVersion", None) or "0"
+    # What is no number is passed over, as upstream's storage does.
+    if version.isascii() and version.isdigit() and 0 < int(version[:40]) < 2**64:
         raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
     data = await create_object(subject, obj)
     return object_response(api, request, endpoint, data, 201)
