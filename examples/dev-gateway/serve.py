@@ -23,7 +23,8 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    port = int(os.environ["PORT"])
-    print(f"serving on http://127.0.0.1:{port}")
     folder = str(Path(__file__).parent / "src")
-    HTTPServer(("127.0.0.1", port), partial(Handler, directory=folder)).serve_forever()
+    address = ("127.0.0.1", int(os.environ["PORT"]))
+    with HTTPServer(address, partial(Handler, directory=folder)) as server:
+        print(f"serving on http://127.0.0.1:{server.server_port}")
+        server.serve_forever()
