@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,8 @@ async def exchange(port: int, data: bytes, host: str = "127.0.0.1") -> bytes:
         return back
     finally:
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def is_broken_off(port: int) -> bool:
