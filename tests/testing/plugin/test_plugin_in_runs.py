@@ -464,10 +464,13 @@ async def test_only_what_failed_and_stopping_at_the_first(project: Project) -> N
 # -- keeping
 
 
-async def test_the_cluster_of_a_failed_test_is_kept(project: Project) -> None:
+@pytest.mark.parametrize("scope", ["test", "session"])
+async def test_the_cluster_of_a_failed_test_is_kept(project: Project, scope: str) -> None:
     project.write(
         "test_kept.py",
-        ENVIRONMENT + "def test_broken(k8s):\n    made(k8s, 'evidence')\n    assert 0\n",
+        ENVIRONMENT
+        + f"pytestmark = pytest.mark.cove(scope={scope!r})\n"
+        + "def test_broken(k8s):\n    made(k8s, 'evidence')\n    assert 0\n",
     )
     outcome = await project.run("--cove-keep")
     assert 'eval "$(cove env -n kept-test-broken)"' in outcome.text, outcome.text

@@ -81,7 +81,8 @@ class Session:
                 for cluster in warmed.clusters.values():
                     stack.callback(self._closed, cluster)
             for world in self._worlds.values():
-                stack.callback(world.close)
+                # As any other one: what is to be kept of it is kept.
+                stack.callback(self._end, world)
             self._worlds.clear()
             self._warmed = {}
 
