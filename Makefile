@@ -36,10 +36,10 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# KUBECONFIG=… measures any other API server beside ours.
+# KUBECONFIG=… measures any other API server beside ours; ONLY="server start" measures parts.
 bench: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
-	$(BIN)/python -m bench $(if $(KUBECONFIG),--beside $(KUBECONFIG))
+	$(BIN)/python -m bench $(foreach part,$(ONLY),--only $(part)) $(if $(KUBECONFIG),--beside $(KUBECONFIG))
 
 # How far the recordings of a real Kubernetes are matched; ONLY='kind-*' narrows it.
 parity: $(STAMP)

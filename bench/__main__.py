@@ -16,7 +16,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from bench.load import Result, Target, run
 from bench.operators import operators
 from bench.pods import engine_of_this_machine, pods
 from bench.recording import recording
+from bench.scale import NODES, scale
 from bench.suite import suite
 from bench.watchers import fan_out
 
@@ -356,47 +357,35 @@ async def mounted() -> None:
 
 async def inner_loop() -> None:
     """The inner loop, where this machine has an engine."""
-    os.environ.pop("COVE_CONTAINER_ENGINE", None)
     missing = engine_of_this_machine()
     if missing:
         print(f"\nthe inner loop was not measured: {missing}")
         return
     print("\nthe inner loop, pods in Docker")
-    await dev()
+    os.environ["COVE_CONTAINER_ENGINE"] = "docker"
+    try:
+        await dev()
+    finally:
+        os.environ["COVE_CONTAINER_ENGINE"] = "none"
 
 
-async def main(arguments: argparse.Namespace) -> None:
-    # What is measured first is the server: nothing runs on its nodes.
-    os.environ["COVE_CONTAINER_ENGINE"] = "none"
-    if arguments.only_pods:
-        await containers()
-        return
-    if arguments.only_forward:
-        await forwarding()
-        return
-    if arguments.only_operators:
-        await beside_kopf()
-        return
-    if arguments.only_application:
-        application()
-        return
-    if arguments.only_dev:
-        await inner_loop()
-        return
-    if arguments.only_files:
-        await mounted()
-        return
-    if arguments.only_testing:
-        await recording()
-        suite()
-        return
-    floor = await floor_rate(arguments.requests * 3)
+def peak(pid: int) -> float:
+    """The most memory a process ever had resident, MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+async def server(requests: int, beside: str = "") -> None:
+    """The API server's own figures, and those of ``beside``, a kubeconfig, where there is one."""
+    floor = await floor_rate(requests * 3)
     print("\ncove, embedded, in memory, no nodes")
     kubeconfig, pid = started("bench", "--in-memory", "--nodes", "0")
     try:
         idle = rss(pid)
         target = Target.of_kubeconfig(kubeconfig)
-        await measure(target, floor, arguments.requests, pid)
+        await measure(target, floor, requests, pid)
         await fan_out(target, watchers=100, events=1000)
         await memory(target, pid, idle)
     finally:
@@ -405,43 +394,86 @@ async def main(arguments: argparse.Namespace) -> None:
     kubeconfig, pid = started("bench", "--nodes", "0")
     try:
         target = Target.of_kubeconfig(kubeconfig)
-        await measure(target, floor, arguments.requests, pid)
+        await measure(target, floor, requests, pid)
     finally:
         cove("reset", "--yes", "--name", "bench")
-    print("\ncove, in memory, ten simulated nodes")
-    kubeconfig, pid = started("bench", "--in-memory", "--nodes", "10")
-    text = kubeconfig.read_text()
-    try:
-        await deployments(text)
-    finally:
-        cove("reset", "--yes", "--name", "bench")
+    if beside:
+        print(f"\nbeside: {beside}")
+        await measure(Target.of_kubeconfig(Path(beside)), floor, requests)
+
+
+async def starting() -> None:
+    """Starts and forks."""
     print()
     start_times(5)
     await fork_time()
+
+
+async def controllers() -> None:
+    """Deployments, and many pods on many nodes, all simulated."""
+    print("\ncove, in memory, ten simulated nodes")
+    kubeconfig, pid = started("bench", "--in-memory", "--nodes", "10")
+    try:
+        await deployments(kubeconfig.read_text())
+    finally:
+        cove("reset", "--yes", "--name", "bench")
+    print(f"\ncove, in memory, {NODES:,} simulated nodes")
+    for by_deployments, title in (
+        (False, "10,000 pods created → Running"),
+        (True, "… by ten Deployments"),
+    ):
+        kubeconfig, pid = started("bench", "--in-memory", "--nodes", str(NODES))
+        try:
+            seconds = await scale(kubeconfig.read_text(), by_deployments=by_deployments)
+            print(f"{title:<34}{seconds:9.2f} s   goal ≤ 15 s")
+            print(f"{'… the most memory meanwhile':<34}{peak(pid):9.1f} MiB goal ≤ 600 MB")
+        finally:
+            cove("reset", "--yes", "--name", "bench")
+
+
+async def an_application() -> None:
+    """What an application takes to start and to end."""
     print("\nan application on the embedded engine: examples/full, pods simulated")
     application()
+
+
+async def testing() -> None:
+    """The recorder, and suites of tests."""
     await recording()
     suite()
-    await beside_kopf()
-    await inner_loop()
-    await mounted()
-    await containers()
-    await forwarding()
-    if arguments.beside:
-        print(f"\nbeside: {arguments.beside}")
-        await measure(Target.of_kubeconfig(Path(arguments.beside)), floor, arguments.requests)
+
+
+# In the order of a whole run; what is measured first is the server.
+PARTS: dict[str, Callable[[], Awaitable[None]]] = {
+    "start": starting,
+    "controllers": controllers,
+    "application": an_application,
+    "testing": testing,
+    "operators": beside_kopf,
+    "dev": inner_loop,
+    "files": mounted,
+    "pods": containers,
+    "forward": forwarding,
+}
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    # Nothing runs on the nodes unless a part wants it.
+    os.environ["COVE_CONTAINER_ENGINE"] = "none"
+    only = arguments.only or ["server", *PARTS]
+    if "server" in only:
+        await server(arguments.requests, arguments.beside or "")
+    for name, part in PARTS.items():
+        if name in only:
+            await part()
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--beside", metavar="KUBECONFIG", help="measure this server as well")
-    parser.add_argument("--only-pods", action="store_true", help="only pods that run")
-    parser.add_argument("--only-forward", action="store_true", help="only endpoints")
-    parser.add_argument("--only-operators", action="store_true", help="only operators")
-    parser.add_argument("--only-application", action="store_true", help="only an application")
-    parser.add_argument("--only-testing", action="store_true", help="only the face for tests")
-    parser.add_argument("--only-dev", action="store_true", help="only the inner loop")
-    parser.add_argument("--only-files", action="store_true", help="only a cluster as files")
+    parser.add_argument(
+        "--only", action="append", choices=["server", *PARTS], help="only this part; repeatable"
+    )
     parser.add_argument("--requests", type=int, default=3000, help="per operation")
     return parser.parse_args()
 
