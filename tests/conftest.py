@@ -17,6 +17,10 @@ import pytest
 
 from cove.client._sharing import Sharing
 from cove.engines.embedded import EmbeddedCluster, embedded
+from sockets import pytest_runtest_teardown
+
+# pytest finds its hooks by their names.
+__all__ = ["pytest_runtest_teardown"]
 
 BIN = Path(sysconfig.get_path("scripts"))
 

@@ -57,6 +57,8 @@ class HttpTransport:
         """A session of at most ``limit`` connections, 0 for any number."""
         import aiohttp
 
+        from cove.client._connector import Connector
+
         context: ssl.SSLContext | bool = True
         if self._base.startswith("https:"):
             context = tls_context(self.connection)
@@ -64,7 +66,7 @@ class HttpTransport:
         if self.connection.unix_socket:
             connector = aiohttp.UnixConnector(self.connection.unix_socket, limit=limit)
         else:
-            connector = aiohttp.TCPConnector(limit=limit, ssl=context, socket_factory=_socket)
+            connector = Connector(limit=limit, ssl=context, socket_factory=_socket)
         return aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_TIMEOUT),

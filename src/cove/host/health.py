@@ -88,10 +88,12 @@ class Prober:
         return ""
 
     async def _http(self, check: str) -> str:
-        import aiohttp
-
         if self._session is None:
-            connector = aiohttp.TCPConnector(force_close=True)
+            import aiohttp
+
+            from cove.client._connector import Connector
+
+            connector = Connector(force_close=True)
             self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         async with self._session.get(check, allow_redirects=False) as answer:
             await answer.read()

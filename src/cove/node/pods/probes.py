@@ -44,6 +44,8 @@ async def http_request(
     """(status, beginning of the body) of an httpGet; raises OSError, ValueError, TimeoutError."""
     import aiohttp
 
+    from cove.client._connector import Connector
+
     host = action.get("host") or address
     shown = f"[{host}]" if ":" in host else host
     path = action.get("path") or "/"
@@ -57,7 +59,7 @@ async def http_request(
     limits = aiohttp.ClientTimeout(total=timeout)
     try:
         async with (
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,
+            aiohttp.ClientSession(connector=Connector(ssl=context)) as session,
             session.get(url, headers=headers, timeout=limits, allow_redirects=True) as response,
         ):
             body = await response.content.read(BODY)

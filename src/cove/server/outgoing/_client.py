@@ -111,9 +111,9 @@ class Outgoing:
         if self._session is None:
             import aiohttp
 
-            connector = aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEPALIVE, socket_factory=self._socket
-            )
+            from cove.client._connector import Connector
+
+            connector = Connector(limit=0, keepalive_timeout=KEEPALIVE, socket_factory=self._socket)
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
