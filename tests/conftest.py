@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from hypothesis import settings
 
 from cove.client._sharing import Sharing
 from cove.engines.embedded import EmbeddedCluster, embedded
@@ -21,6 +22,10 @@ from sockets import pytest_runtest_teardown
 
 # pytest finds its hooks by their names.
 __all__ = ["pytest_runtest_teardown"]
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("cove", deadline=None)
+settings.load_profile("cove")
 
 BIN = Path(sysconfig.get_path("scripts"))
 

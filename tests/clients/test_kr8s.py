@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,9 +11,7 @@ import pytest
 from cove.engines.embedded import EmbeddedCluster
 
 kr8s = pytest.importorskip("kr8s")
-# The client leaves the closing of its connections to the garbage collector.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     # It tells of every version that it does not know yet.
     pytest.mark.filterwarnings("ignore:Kubernetes version .* is not supported:UserWarning"),
@@ -33,10 +32,18 @@ DEPLOYMENT = {
 }
 
 
-async def test_a_deployment_is_created_scaled_and_deleted(cluster: EmbeddedCluster) -> None:
+@pytest.fixture
+async def api(cluster: EmbeddedCluster) -> AsyncIterator[Any]:
+    """The client; it has no end of its own, so that its session is closed for it."""
+    made = await kr8s.asyncio.api(kubeconfig=str(cluster.kubeconfig_path))
+    yield made
+    if made._session is not None:
+        await made._session.aclose()
+
+
+async def test_a_deployment_is_created_scaled_and_deleted(api: Any) -> None:
     from kr8s.asyncio.objects import Deployment, Pod
 
-    api = await kr8s.asyncio.api(kubeconfig=str(cluster.kubeconfig_path))
     web = await Deployment(DEPLOYMENT, api=api)
     await web.create()
     async with asyncio.timeout(30):
@@ -62,10 +69,9 @@ async def test_a_deployment_is_created_scaled_and_deleted(cluster: EmbeddedClust
     assert version["major"] == "1"
 
 
-async def test_classes_of_custom_resources_are_made_of_discovery(cluster: EmbeddedCluster) -> None:
+async def test_classes_of_custom_resources_are_made_of_discovery(api: Any) -> None:
     from kr8s.asyncio.objects import CustomResourceDefinition, new_class
 
-    api = await kr8s.asyncio.api(kubeconfig=str(cluster.kubeconfig_path))
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     definition = await CustomResourceDefinition(
         {

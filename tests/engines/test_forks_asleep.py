@@ -28,7 +28,9 @@ POD: Doc = {"containers": [{"name": "c", "image": "i"}]}
 
 
 @pytest.fixture
-async def warm() -> AsyncIterator[cove.EmbeddedCluster]:
+async def warm(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[cove.EmbeddedCluster]:
+    # Nobody wakes because this machine is slow.
+    monkeypatch.setattr("cove.engines._slumber.LONGEST", 3600.0)
     async with cove.embedded() as cluster:
         await cluster.settle()
         yield cluster

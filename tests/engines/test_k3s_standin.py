@@ -37,6 +37,17 @@ Doc = dict[str, Any]
 WAIT = 30
 
 
+async def passes(clock: ManualClock, entering: asyncio.Future[object], seconds: float) -> None:
+    """Time goes on by so many seconds, again and again, until it has ended.
+
+    Once is not enough: who is about to sleep when time is advanced sleeps from then on.
+    """
+    async with asyncio.timeout(WAIT):
+        while not entering.done():
+            clock.advance(seconds)
+            await asyncio.sleep(0.01)
+
+
 # -- a session
 
 
@@ -360,10 +371,9 @@ async def test_a_cluster_that_is_not_ready_in_time_is_given_up(
         entering = asyncio.ensure_future(cluster.__aenter__())
         await until(said, "k3s has not written its kubeconfig yet")
         await until(said, "stand-in server")
-        clock.advance(K3sOptions().ready_timeout)
+        await passes(clock, entering, K3sOptions().ready_timeout)
         with pytest.raises(K3sError, match=r"not ready after 600 s: k3s has not written"):
-            async with asyncio.timeout(WAIT):
-                await entering
+            await entering
         assert await what_is_left(engine, cluster) == []
 
 
@@ -375,14 +385,11 @@ async def test_a_kubeconfig_that_cannot_be_read_is_told_with_what_k3s_said(
         served.given = "clusters: [never finished\n"
         cluster = start(served, clock=clock, k3s=K3sOptions(ready_timeout=120.0))
         entering = asyncio.ensure_future(cluster.__aenter__())
-        await until(said, "k3s has not written its kubeconfig yet")
+        await until(said, "stand-in server")
         async with asyncio.timeout(WAIT):
             while not (cluster.variants.raw.exists() and cluster.variants.raw.stat().st_size):
                 await asyncio.sleep(0.01)
-        async with asyncio.timeout(WAIT):
-            while not entering.done():
-                clock.advance(60.0)
-                await asyncio.sleep(0.01)
+        await passes(clock, entering, 60.0)
         with pytest.raises(K3sError) as failed:
             await entering
 
