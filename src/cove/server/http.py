@@ -1,8 +1,7 @@
 """HttpServer: the HTTPS front of one Api and its forks.
 
-aiohttp's low-level server without a router: one function gets every request.  Client
-certificates are read once per connection.  A fork is addressed by the path prefix
-``/forks/ID``.
+aiohttp's low-level server without a router: one function gets every request.  A fork is
+addressed by the path prefix ``/forks/ID``.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ import socket
 import ssl
 import struct
 from contextlib import AsyncExitStack
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
-from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
 from cove.kube import status as st
@@ -221,23 +220,17 @@ class HttpServer:
             token = header[7:].strip()
             if token:
                 return api.identity.authenticate_token(api, token)
-        protocol: RequestHandler | None = raw.protocol
-        known: User | None = getattr(protocol, "cove_user", None)
-        if known is None:
-            known = _certificate_user(raw.get_extra_info("peercert")) or ANONYMOUS
-            try:
-                protocol.cove_user = known  # type: ignore[union-attr]  # one per connection
-            except AttributeError:
-                pass
-        return known
+        certificate: Mapping[str, Any] | None = raw.get_extra_info("peercert")
+        return (
+            _certificate_user(certificate.get("subject", ())) if certificate else None
+        ) or ANONYMOUS
 
 
-def _certificate_user(certificate: Mapping[str, Any] | None) -> User | None:
+@lru_cache(maxsize=1024)
+def _certificate_user(subject: tuple[tuple[tuple[str, str], ...], ...]) -> User | None:
     """Who a verified client certificate is: CN is the name, every O a group."""
-    if not certificate:
-        return None
     name, groups = "", []
-    for parts in certificate.get("subject", ()):
+    for parts in subject:
         for key, value in parts:
             if key == "commonName":
                 name = value
