@@ -31,6 +31,7 @@ from cove.server.negotiate import status_media
 from cove.server.outgoing import Outgoing
 from cove.server.request import Request, Response, parse_info
 from cove.server.store import Store
+from cove.server.warning import warning_headers
 
 if TYPE_CHECKING:
     from cove.server.admission import Admission
@@ -197,8 +198,7 @@ class Api:
         if request.upgrade is not None and request.info.subresource not in _LONG:
             response.headers += flow_headers(self, request)
         if request.warnings:
-            for text in request.warnings:
-                response.headers.append(("Warning", f"299 - {_quote(text)}"))
+            response.headers += warning_headers(request.warnings)
         return response
 
     def error(self, request: Request, error: StatusError) -> Response:
@@ -228,10 +228,6 @@ def _unfit(request: Request, error: Exception) -> StatusError | None:
     if "64-bit" in str(error):
         return st.bad_request("the body of the request has a number that fits into no int64")
     return None
-
-
-def _quote(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def encode(doc: Any, media: str) -> bytes:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from cove.kube import catalogue
 from cove.kube import field_errors as fe
 from cove.kube import status as st
+from cove.kube.catalogue import codec
 from cove.kube.kinds._kind import Obj
 from cove.kube.status import StatusError
 from cove.kube.times import format_time, parse_time
@@ -60,15 +62,23 @@ def delete_options(request: Request) -> DeleteOptions:
     """DeleteOptions from the body or, without one, from the query; raises 400 or 422."""
     doc: dict[str, Any] = {}
     if request.body:
-        parsed = parse(request, "DeleteOptions").doc
-        if parsed is not None and not isinstance(parsed, dict):
+        parsed = parse(request, "DeleteOptions")
+        if parsed.doc is not None and not isinstance(parsed.doc, dict):
             raise st.bad_request("the body of a DELETE must be DeleteOptions")
-        doc = parsed or {}
+        doc = parsed.doc or {}
         if doc.get("kind") not in (None, "", "DeleteOptions"):
             raise st.bad_request(
                 f"the object provided is unrecognized (must be of type DeleteOptions): "
                 f"no kind {orjson.dumps(doc['kind']).decode()} is registered"
             )
+        doc = codec.decode(
+            doc,
+            catalogue.schema("", "v1", "DeleteOptions"),
+            kind="DeleteOptions",
+            api_version="v1",
+            field_validation="Ignore",
+            raw=parsed.raw,
+        ).obj
     else:
         grace = request.param("gracePeriodSeconds")
         if grace:
@@ -88,13 +98,7 @@ def delete_options(request: Request) -> DeleteOptions:
 def _checked(doc: dict[str, Any]) -> DeleteOptions:
     options = DeleteOptions()
     errors = []
-    grace = doc.get("gracePeriodSeconds")
-    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
-        raise st.bad_request(
-            'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: json: cannot '
-            "unmarshal into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
-        )
-    options.grace = grace
+    options.grace = doc.get("gracePeriodSeconds")
     options.policy = doc.get("propagationPolicy")
     options.orphan = doc.get("orphanDependents")
     preconditions = doc.get("preconditions") or {}
