@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test test-k3s lint bench docs parity fuzz clean format
+.PHONY: setup demo test test-k3s lint bench docs parity fuzz kill clean format
 
 setup: $(STAMP)
 
@@ -45,9 +45,14 @@ bench: $(STAMP)
 parity: $(STAMP)
 	$(BIN)/python tests/parity/run.py $(if $(ONLY),--only '$(ONLY)') $(if $(V),-v)
 
-# Requests nobody would send, 100,000 of them; SEED=… and REQUESTS=… repeat a run.
+# Requests nobody would send, 100,000 of them, and schemathesis over every group of the
+# OpenAPI, so many SECONDS for each; SEED=… and REQUESTS=… repeat a run.
+SCHEMATHESIS := $(VENV)/schemathesis
 fuzz: $(STAMP)
 	$(BIN)/python tests/fuzz/run.py $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
+	@test -x $(SCHEMATHESIS)/bin/st || $(PYTHON) -m venv $(SCHEMATHESIS)
+	@$(SCHEMATHESIS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt schemathesis
+	$(BIN)/python tests/fuzz/schemas.py --program $(SCHEMATHESIS)/bin/st $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 # 100 times kill -9 under load: nothing that was acknowledged is lost.
 kill: $(STAMP)

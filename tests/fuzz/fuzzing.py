@@ -20,33 +20,20 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 import yaml
+from tests.fuzz.upstream import UPSTREAM
 
 from cove.client import Client
 from cove.engines.embedded import EmbeddedCluster
 from cove.engines.embedded import Running as Target
 from cove.kube.gvk import GVR
 
-__all__ = ["UPSTREAM", "WORDS", "Fault", "Operation", "batch", "operations", "prepare", "wire"]
+__all__ = ["WORDS", "Fault", "Operation", "batch", "operations", "prepare", "wire"]
 
 Doc = dict[str, Any]
 # An answer that takes longer is none.
 PATIENCE = 20.0
 NAMESPACES = GVR("", "v1", "namespaces")
 DEFINITIONS = GVR("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-
-# What upstream answers 500 to as well: patches that its libraries cannot apply.
-UPSTREAM = (
-    "failed to create typed patch object",
-    "failed to create typed live object",
-    "list element types are not identical",
-    "does not contain declared merge key",
-    "strconv.",
-    "unknown patch type",
-    "expected a []interface {}, but received a",
-    "no elements in any of the given slices",
-    # Of a number: its storage says so, and nobody makes a better answer of it.
-    "resourceVersion should not be set on objects to be created",
-)
 
 JUNK: list[Any] = [
     None, "", 0, -1, 2**31, 2**63, 2**64, 1.5, 1e300, True, False, [], {}, "a", "A_b", "a/b", "x" * 300,

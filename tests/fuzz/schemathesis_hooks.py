@@ -1,4 +1,4 @@
-"""What schemathesis needs to know of an API server: watches end, and some 500s are upstream's.
+"""What schemathesis needs to know of an API server: watches do not end, and some 500s are upstream's.
 
 Loaded by its command line through ``SCHEMATHESIS_HOOKS``.
 """
@@ -13,14 +13,14 @@ import schemathesis
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from fuzzing import UPSTREAM
+from upstream import UPSTREAM
 
-__all__ = ["answered_in_words", "watches_end"]
+__all__ = ["answered_in_words", "nothing_lasts"]
 
 
 @schemathesis.hook("before_call")
-def watches_end(context: Any, case: Any, kwargs: Any) -> None:
-    """Ask for a watch of one second, and for the log as it is now."""
+def nothing_lasts(context: Any, case: Any, kwargs: Any) -> None:
+    """Ask for lists instead: a watch of a made-up length is no answer that anybody waits for."""
     if case.query:
         for name in ("watch", "follow"):
             case.query.pop(name, None)
