@@ -305,3 +305,56 @@ async def test_numbers_that_no_int64_holds_are_refused(api: EmbeddedCluster) -> 
             api, method, path, data=body, params=query, headers={"Content-Type": media}
         )
         assert (code, doc["reason"]) == (400, "BadRequest")
+
+
+JSON_LINES = [
+    "/api/v1/namespaces/default",
+    "/api/v1/namespaces",
+    "/apis/apps/v1",
+    "/api/v1/nodes/x",
+]
+TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+DISCOVERY = {"Accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"}
+
+
+async def raw(cluster: EmbeddedCluster, path: str, **headers: str) -> str:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(cluster.url + path, ssl=context(cluster), headers=headers) as response,
+    ):
+        return await response.text()
+
+
+@pytest.mark.parametrize("headers", [{}, TABLE, DISCOVERY], ids=["plain", "table", "discovery"])
+@pytest.mark.parametrize("path", [*JSON_LINES, "/apis"])
+async def test_a_document_is_one_line_with_its_end(
+    api: EmbeddedCluster, path: str, headers: dict[str, str]
+) -> None:
+    """As Go's encoder writes them: programs compare texts of errors."""
+    text = await raw(api, path, **headers)
+    assert text.endswith("}\n")
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize("path", JSON_LINES)
+@pytest.mark.parametrize(
+    ("agent", "query", "laid_out"),
+    [
+        ("curl/8.5.0", "", True),
+        ("Wget/1.21", "", True),
+        ("Mozilla/5.0 (X11)", "", True),
+        ("kubectl/v1.37", "", False),
+        ("kubectl/v1.37", "?pretty=true", True),
+        ("curl/8.5.0", "?pretty=0", False),
+    ],
+)
+async def test_people_get_documents_laid_out(
+    api: EmbeddedCluster, path: str, agent: str, query: str, laid_out: bool
+) -> None:
+    text = await raw(api, path + query, **{"User-Agent": agent})
+    document = json.loads(text)
+    assert text == (
+        json.dumps(document, indent=2, ensure_ascii=False)
+        if laid_out
+        else json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,10 @@ def _text(data: bytes) -> str:
 def admin_kubeconfig(url: str, context: str, authority: bytes, admin: Pair) -> str:
     """A kubeconfig of one cluster, one user and one context, everything inline.
 
-    JSON strings are YAML strings, so nothing needs a YAML writer here.
+    JSON strings are YAML strings, so nothing needs a YAML writer here.  The name is one: ``off``,
+    ``1e3`` and ``2026-01-01`` are names of clusters, and no strings where they stand alone.
     """
+    context = json.dumps(context)
     return (
         "apiVersion: v1\n"
         "kind: Config\n"

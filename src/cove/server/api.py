@@ -186,6 +186,8 @@ class Api:
                 response = await self.registry.dispatch(self, request, endpoint)
             else:
                 response = await self.registry.path(self, request)
+            if remote is None and info.subresource not in _LONG:
+                _indent(request, response)
             if struck:
                 response = faults.after(struck, request, response)
         except StatusError as e:
@@ -206,6 +208,7 @@ class Api:
         media = status_media(request.headers.get("Accept") or "")
         body = encode(error.body, media)
         response = Response(error.code, body, media)
+        _indent(request, response)
         retry = (error.details or {}).get("retryAfterSeconds")
         if retry:
             response.headers.append(("Retry-After", str(retry)))
@@ -231,14 +234,32 @@ def _unfit(request: Request, error: Exception) -> StatusError | None:
 
 
 def encode(doc: Any, media: str) -> bytes:
-    """A document in a media type."""
+    """A document in a media type, with the line break that Go's encoder writes at the end."""
     if media == "application/yaml":
         import yaml
 
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
         text: bytes = yaml.dump(doc, Dumper=dumper, encoding="utf-8", sort_keys=True)
         return text
-    return orjson.dumps(doc)
+    return orjson.dumps(doc, option=orjson.OPT_APPEND_NEWLINE)
+
+
+# Who reads what they get themselves; source: isPrettyPrint of k8s.io/apiserver's negotiation.
+_READERS = ("curl", "Wget", "Mozilla/5.0")
+
+
+def _indent(request: Request, response: Response) -> None:
+    """Lay a document out for a person, if it is JSON and one asks for it."""
+    asked = request.param("pretty") if request.query_string else ""
+    if asked:
+        wanted = asked in ("1", "t", "T", "true", "TRUE", "True")
+    else:
+        wanted = (request.headers.get("User-Agent") or "").startswith(_READERS)
+    # What is no answer of the encoder (OpenAPI, texts) has no line break at its end.
+    if wanted and response.content_type.startswith("application/json"):
+        if response.stream is None and response.body.endswith(b"\n"):
+            document = orjson.loads(response.body)
+            response.body = orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
 
 def _told_by_query(request: Request) -> Any:

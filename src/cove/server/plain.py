@@ -231,7 +231,7 @@ def _discovery(api: Api, request: Request, parts: list[str]) -> Response:
                 if parts[0] == "api"
                 else discovery.aggregated_groups(extra)
             )
-            return Response(200, orjson.dumps(doc), AGGREGATED)
+            return Response(200, encode(doc, AGGREGATED), AGGREGATED)
         if parts[0] == "api":
             return _document(request, discovery.api_versions(api.server_address))
         return _document(request, discovery.api_group_list(extra))

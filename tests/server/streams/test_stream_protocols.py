@@ -56,6 +56,7 @@ async def messages(socket: aiohttp.ClientWebSocketResponse) -> list[bytes]:
 
 
 SUCCESS = {"metadata": {}, "status": "Success"}
+V5 = "v5.channel.k8s.io"
 
 
 class TestChannels:
@@ -86,6 +87,27 @@ class TestChannels:
             }
         else:
             assert error.decode() == text
+
+    async def test_a_client_is_let_go_before_the_command_is(
+        self, real: EmbeddedCluster, kubelet: LocalKubelet
+    ) -> None:
+        """Who closes on the status, with a reader at the connection still, has read the end."""
+        async with websocket(real, command("cat", stdin=1, stdout=1), V5) as socket:
+            process = await kubelet.started.get()
+            held, let_go = process.aclose, asyncio.Event()
+
+            async def aclose() -> None:
+                await let_go.wait()
+                await held()
+
+            process.aclose = aclose  # type: ignore[method-assign]
+            await socket.send_bytes(bytes((255, 0)))
+            found = await messages(socket)
+            code, released = socket.close_code, process.closed.is_set()
+            let_go.set()
+        await process.closed.wait()
+        assert json.loads(found[-1][1:]) == SUCCESS
+        assert (code, released) == (1000, False)
 
     @pytest.mark.parametrize("protocol", ["v4.base64.channel.k8s.io", "base64.channel.k8s.io"])
     async def test_base64_is_text_both_ways(self, real: EmbeddedCluster, protocol: str) -> None:

@@ -476,11 +476,13 @@ class Engine:
             async with self._open(
                 f"containers/{id}/stats", params={"stream": "false", "one-shot": "true"}
             ) as response:
-                return json.loads(await response.read())  # type: ignore[no-any-return]
+                text = await response.read()
         except DockerError as e:
             if e.status in (404, 409):
                 return None
             raise
+        # Docker says nothing at all of one that ends while it looks.
+        return json.loads(text) if text.strip() else None
 
     async def events(
         self, labels: Mapping[str, str], opened: Callable[[], None]

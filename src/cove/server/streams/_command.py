@@ -194,7 +194,11 @@ class _Session:
         async with over_websocket(request, self.protocol) as socket:
             with suppress(ConnectionError):
                 await self._over_channels(Channels(socket, self.protocol, 5))
-            await self.release()
+            # All is said: the client is told so at once, however long the command takes to let
+            # go.  There are some that mistake what comes after the status.
+            async with asyncio.TaskGroup() as group:
+                group.create_task(socket.close(), name="command goodbye")
+                await self.release()
         return Response(101, taken=socket)
 
     async def _over_channels(self, channels: Channels) -> None:

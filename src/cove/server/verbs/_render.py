@@ -43,10 +43,7 @@ def object_response(
         doc = transformed(api, request, endpoint, accepted, obj)
         return Response(status, encode(doc, accepted.media), accepted.media)
     if accepted.media == "application/json":
-        body = endpoint.render(data)
-        if request.query_string and _pretty(request):
-            body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2) + b"\n"
-        return Response(status, body)
+        return Response(status, endpoint.render(data) + b"\n")
     return Response(status, encode(endpoint.load(data), accepted.media), accepted.media)
 
 
@@ -58,10 +55,6 @@ def document_response(
     if accepted.transform:
         doc = transformed(api, request, endpoint, accepted, doc)
     return Response(status, encode(doc, accepted.media), accepted.media)
-
-
-def _pretty(request: Request) -> bool:
-    return request.param("pretty") in ("true", "1")
 
 
 def transformed(
@@ -198,10 +191,10 @@ def list_body(
         doc = {"kind": endpoint.list_kind, "apiVersion": endpoint.api_version, "metadata": meta}
         opening = orjson.dumps(doc)[:-1] + b',"items":['
         if not parts:
-            return Response(200, opening + b"]}")
+            return Response(200, opening + b"]}\n")
         # The brackets go onto the first and last part: the whole is copied only once.
         parts[0] = opening + parts[0]
-        parts[-1] += b"]}"
+        parts[-1] += b"]}\n"
         return Response(200, b",".join(parts))
     objects = [endpoint.load(s.data) for s in items]
     listed: Obj
