@@ -34,6 +34,7 @@ CONFIG_MAPS = GVR("", "v1", "configmaps")
 SECRETS = GVR("", "v1", "secrets")
 NAMESPACES = GVR("", "v1", "namespaces")
 PODS = GVR("", "v1", "pods")
+NODES = GVR("", "v1", "nodes")
 DEPLOYMENTS = GVR("apps", "v1", "deployments")
 CRDS = GVR("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 KITES = GVR("example.com", "v1", "kites")
@@ -373,6 +374,80 @@ async def test_tokens_that_expired_go_on_with_the_one_that_is_offered(
     assert asked.pages(CONFIG_MAPS).count("") == 2  # the copy's first page, and this test's list
 
 
+class Forgetful:
+    """A transport whose server forgets a token as often as ``times``, and offers ``offered``."""
+
+    def __init__(self, inner: Any, times: int, offered: Callable[[str], str]) -> None:
+        self.inner = inner
+        self.left = times
+        self.offered = offered
+        self.tokens: list[str] = []
+
+    async def request(self, method: str, path: str, **more: Any) -> Any:
+        answer = await self.inner.request(method, path, **more)
+        if path != "/api/v1/configmaps":
+            return answer
+        token = parse_qs(more["query"]).get("continue", [""])[0]
+        self.tokens.append(token)
+        if not token or not self.left:
+            return answer
+        self.left -= 1
+        status = {
+            "kind": "Status",
+            "status": "Failure",
+            "code": 410,
+            "reason": "Expired",
+            "message": "the token is too old",
+            "metadata": {"continue": self.offered(token)},
+        }
+        return answer._replace(status=410, body=json.dumps(status).encode())
+
+
+@pytest.mark.parametrize("offered", [lambda _token: "", lambda token: token], ids=["none", "same"])
+async def test_tokens_that_expired_without_another_are_read_from_the_start(
+    source: EmbeddedCluster, target: EmbeddedCluster, offered: Callable[[str], str]
+) -> None:
+    for n in range(25):
+        await source.client.create(
+            CONFIG_MAPS, {"metadata": {"name": f"c{n:02}", "namespace": "default"}}
+        )
+    forgetful = Forgetful(source.client.transport, 2, offered)
+
+    _, record = await copy(
+        Client(forgetful),  # type: ignore[arg-type]
+        target,
+        page=10,
+        include=("configmaps",),
+    )
+
+    theirs, ours = await both(source, target, CONFIG_MAPS)
+    assert ours.keys() == theirs.keys()
+    # What is read twice is there once.
+    assert record.parts["configmaps"].objects == len(theirs)
+    assert forgetful.tokens.count("") == 3
+
+
+async def test_a_source_that_forgets_every_token_is_told(
+    source: EmbeddedCluster, target: EmbeddedCluster
+) -> None:
+    for n in range(25):
+        await source.client.create(
+            CONFIG_MAPS, {"metadata": {"name": f"c{n:02}", "namespace": "default"}}
+        )
+    forgetful = Forgetful(source.client.transport, 1000, lambda _token: "")
+
+    with pytest.raises(StatusError, match="the token is too old") as raised:
+        await copy(
+            Client(forgetful),  # type: ignore[arg-type]
+            target,
+            page=10,
+            include=("configmaps",),
+        )
+
+    assert raised.value.code == 410
+    assert forgetful.tokens.count("") == 5
+
+
 class Shaky:
     """A transport that answers 503 or nothing before it answers."""
 
@@ -480,6 +555,72 @@ async def test_the_command_leaves_a_cluster_that_runs(
     assert record is not None
     with pytest.raises(CloneError, match="is a whole clone of prod already"):
         record.check(ClusterFolder("prod", cove.home), source.url, CloneOptions())
+
+
+async def test_controllers_act_on_a_clone_that_has_them(
+    cove: Cove, source: EmbeddedCluster, asked: Asked
+) -> None:
+    """A Deployment is scaled and its pods run; what lost its owner is collected."""
+    await fill(source.client)
+    await source.settle()
+    (owned,) = {
+        p["metadata"]["ownerReferences"][0]["name"]
+        for p in (await source.client.list(PODS, "shop")).items
+    }
+    # Its owner is of a kind that is not copied.
+    orphan = {
+        "metadata": {
+            "name": "orphan",
+            "namespace": "shop",
+            "ownerReferences": [
+                {
+                    "apiVersion": "batch/v1",
+                    "kind": "Job",
+                    "name": "gone",
+                    "uid": "00000000-0000-4000-8000-000000000000",
+                }
+            ],
+        }
+    }
+    quiet = await source.client.create(CONFIG_MAPS, {"metadata": {"name": "kept"}}, "shop")
+    options = ("clone", "--controllers", "-o", "json", "--exclude", "nodes,leases")
+    asked.requests.clear()
+
+    done = await asyncio.to_thread(cove.attempt, *options, **variables(source))
+
+    assert done.code == 0, done.err
+    assert asked.methods == {"GET"}
+    async with Client.connect(kubeconfig.load(str(cove.folder("prod") / "kubeconfig"))) as client:
+        nodes = [n["metadata"]["name"] for n in (await client.list(NODES)).items]
+        assert nodes == ["node-0"]
+        await client.create(CONFIG_MAPS, orphan)
+        async with asyncio.timeout(60):
+            await gone(client, CONFIG_MAPS, "orphan", "shop")
+            scale = {"spec": {"replicas": 3}}
+            await client.patch(DEPLOYMENTS, "web", scale, namespace="shop")
+            async with client.watch(DEPLOYMENTS, "shop") as events:
+                async for event in events:
+                    if event.object["status"].get("availableReplicas") == 3:
+                        break
+        pods = (await client.list(PODS, "shop")).items
+        assert {p["metadata"]["ownerReferences"][0]["name"] for p in pods} == {owned}
+        assert (await client.get(CONFIG_MAPS, "kept", "shop"))["metadata"]["uid"] == (
+            quiet["metadata"]["uid"]
+        )
+        # The source knows nothing of it.
+        assert len((await source.client.list(PODS, "shop")).items) == 2
+
+
+async def gone(client: Client, gvr: GVR, name: str, namespace: str) -> None:
+    """Wait until an object is no more."""
+    async with client.watch(gvr, namespace) as events:
+        try:
+            await client.get(gvr, name, namespace)
+        except StatusError:
+            return
+        async for event in events:
+            if event.type == "DELETED" and event.object["metadata"]["name"] == name:
+                return
 
 
 async def test_a_clone_that_was_killed_goes_on_where_it_was(

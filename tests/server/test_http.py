@@ -358,3 +358,33 @@ async def test_people_get_documents_laid_out(
         if laid_out
         else json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "before"),
+    [
+        (CONFIG_MAPS, 400, "invalid resource version: "),
+        (CONFIG_MAPS + "?watch=1", 500, ""),
+        (CONFIG_MAPS + "/kube-root-ca.crt", 500, ""),
+    ],
+    ids=["list", "watch", "get"],
+)
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [("abc", "invalid syntax"), ("-1", "invalid syntax"), ("9" * 5000, "value out of range")],
+    ids=["word", "negative", "huge"],
+)
+async def test_a_resource_version_that_is_none_is_told_by_the_storage(
+    api: EmbeddedCluster, path: str, code: int, before: str, version: str, problem: str
+) -> None:
+    """Only lists have an answer of the client's fault for it, as upstream."""
+    await api.client.create(
+        CONFIG_MAP, {"metadata": {"name": "kube-root-ca.crt", "namespace": "default"}}
+    )
+    mark = "&" if "?" in path else "?"
+    status, doc = await call(api, "GET", f"{path}{mark}resourceVersion={version}")
+    assert status == doc["code"] == code
+    assert doc["message"] == (
+        f'{before}resourceVersion: Invalid value: "{version}": '
+        f'strconv.ParseUint: parsing "{version}": {problem}'
+    )

@@ -250,23 +250,21 @@ def _list_errors(options: ListOptions) -> list[FieldError]:
     return errors
 
 
-def parse_revision(text: str, *, field: bool = False) -> int:
-    """A resourceVersion parameter as a number, 0 if it is empty; raises 400 (list) or 500."""
+def parse_revision(text: str, *, listed: bool = True) -> int:
+    """A resourceVersion parameter as a number, 0 if it is empty.
+
+    Raises 400 for what is no number, or for gets and watches (not ``listed``) the 500 without a
+    reason that upstream gives: only lists have a better answer made of the storage's error.
+    Source: ParseResourceVersion and ValidateListOptions of k8s.io/apiserver's storage.
+    """
     if not text:
         return 0
-    try:
-        value = int(text)
-        if value < 0 or not text.isascii() or not text.isdigit():
-            raise ValueError(text)
-    except ValueError as e:
-        raise _bad_revision(text, field, "invalid syntax") from e
-    if value >= 2**64:
-        raise _bad_revision(text, field, "value out of range")
-    return value
-
-
-def _bad_revision(text: str, field: bool, problem: str) -> StatusError:
-    why = f'strconv.ParseUint: parsing "{text}": {problem}'
-    if field:
-        return invalid("", "", "", [fe.invalid("resourceVersion", text, why)])
-    return bad_request(f"invalid resource version: {text}")
+    digits = text.isascii() and text.isdigit()
+    # Python refuses to read numbers of thousands of digits.
+    value = int(text.lstrip("0")[:21] or 0) if digits else 0
+    if digits and value < 2**64:
+        return value
+    problem = "value out of range" if digits else "invalid syntax"
+    why = fe.invalid("resourceVersion", text, f'strconv.ParseUint: parsing "{text}": {problem}')
+    told = f"{why.field}: {why.text}"
+    raise bad_request(f"invalid resource version: {told}") if listed else StatusError(500, "", told)

@@ -341,13 +341,29 @@ def test_what_is_not_structural(document: Any, expected: str) -> None:
         (r"^a\z", "a", True),
         (r"^[^\]]+$", "a]b", False),
         (r"\Qa.b\E", "axb", False),
+        (r"^(?i)(abort|warn)?$", "WARN", True),
+        (r"^(?i)(abort|warn)?$", "warned", False),
+        (r"^a(?i)b|c$", "Ab", False),
+        (r"^a(?i)b|c$", "aB", True),
+        (r"^a(?i)b|c$", "xC", True),
+        (r"^(?:a(?i)b)c$", "aBC", False),
+        (r"^(?i)a(?-i)b$", "Ab", True),
+        (r"^(?i)a(?-i)b$", "AB", False),
+        (r"^(?i-s:A)b$", "ab", True),
+        (r"(?m)^b$", "a\nb\nc", True),
+        (r"^(?m:a$)", "a\nb", True),
+        (r"^(?m:a$)\nb$", "a\nb\n", False),
+        (r"(?U)a+", "aa", True),
+        (r"^(?)a$", "a", True),
     ],
 )
 def test_gos_patterns(pattern: str, text: str, matches: bool) -> None:
     assert bool(compile_pattern(pattern).search(text)) is matches
 
 
-@pytest.mark.parametrize("pattern", ["(", "a)", "[a", "*a", "a**", "(?=a)", "\\", "(?<!a)b"])
+@pytest.mark.parametrize(
+    "pattern", ["(", "a)", "[a", "*a", "a**", "(?=a)", "\\", "(?<!a)b", "a(?i)*", "(?-)a"]
+)
 def test_patterns_that_go_refuses(pattern: str) -> None:
     with pytest.raises(PatternError, match="error parsing regexp"):
         compile_pattern(pattern)

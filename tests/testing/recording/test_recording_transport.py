@@ -58,7 +58,7 @@ async def test_a_request_is_a_call(client: Client, timeline: Timeline) -> None:
     assert (call.status, call.error, call.request) == (201, "", a_map("a", x="1"))
     assert call.response == made
     assert call.resource_version == made["metadata"]["resourceVersion"]
-    assert call.size == len(orjson.dumps(made))
+    assert call.size == len(orjson.dumps(made)) + 1  # the line's end
     assert call.took is not None
     assert 0 <= call.at <= call.at + call.took <= timeline.now()
 

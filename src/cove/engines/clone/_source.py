@@ -47,15 +47,18 @@ class Source:
 
         A token that has expired (410) is replaced by the one that the server offers instead,
         which goes on at the same place in the cluster of now; else the collection is read
-        from its start.  Raises StatusError, UnreachableError.
+        from its start, :data:`TRIES` times at most.  Raises StatusError, UnreachableError.
         """
         path = path_of(gvr, namespace)
+        starts = 0
         while True:
             status, doc, body = await self._get(path, {"limit": size, "continue": token})
             if status == 410 and token:
                 offered = str((doc.get("metadata") or {}).get("continue") or "")
                 token = offered if offered != token else ""
-                continue
+                starts += not token
+                if starts < TRIES:
+                    continue
             if status >= 400:
                 raise error_of(status, body)
             token = str((doc.get("metadata") or {}).get("continue") or "")

@@ -185,7 +185,8 @@ class _Coster:
         operand = e.args[0]
         total = self.cost(operand)
         if e.test_only:
-            return total + ONE
+            # Free, as before cel-go 0.17.7: Kubernetes has kept that (PresenceTestHasCost).
+            return total
         if self.type(operand).kind in ("map", "struct", "type_param"):
             total = total + ONE
         self.paths[e.id] = (*self.path(operand), e.name)

@@ -59,14 +59,25 @@ def _category(name: str) -> str | None:
 
 
 class _Translator:
+    """Python's way to write a pattern.
+
+    Go's flags in mid-pattern hold until the end of the group that they are in, over its
+    alternatives: ``a(?i)b|c`` is ``a(?i:b)|(?i:c)``, as Python has to be told.
+    """
+
     def __init__(self, pattern: str) -> None:
         self.text = pattern
         self.at = 0
         self.out: list[str] = []
+        # Of every open group, what opened the groups of flags within it.
+        self.flags: list[list[str]] = [[]]
+        # Whether lines end at line breaks, in every open group.
+        self.lines: list[bool] = [False]
+        # Where the last group of flags ended: there is nothing to repeat.
+        self.flagged = -1
 
     def run(self) -> str:
         text = self.text
-        depth = 0
         while self.at < len(text):
             char = text[self.at]
             if char == "\\":
@@ -75,23 +86,27 @@ class _Translator:
                 self._class()
             elif char == "$":
                 # Python's $ also matches before a final newline.
-                self.out.append(r"(?!\n)\Z" if "(?m" not in text else "$")
+                self.out.append("$" if self.lines[-1] else r"(?!\n)\Z")
                 self.at += 1
             elif char == "(":
-                depth += 1
                 self._group()
             elif char == ")":
-                depth -= 1
-                if depth < 0:
+                if len(self.flags) == 1:
                     raise PatternError("unexpected )", text)
+                self.out.append(")" * len(self.flags.pop()))
+                self.lines.pop()
                 self._plain()
+            elif char == "|":
+                self.out.append(")" * len(self.flags[-1]))
+                self._plain()
+                self.out += self.flags[-1]
             elif char in "*+?":
                 self._repeat()
             else:
                 self._plain()
-        if depth:
+        if len(self.flags) > 1:
             raise PatternError("missing closing )", text)
-        return "".join(self.out)
+        return "".join(self.out) + ")" * len(self.flags[0])
 
     def _plain(self) -> None:
         self.out.append(self.text[self.at])
@@ -99,32 +114,42 @@ class _Translator:
 
     def _group(self) -> None:
         rest = self.text[self.at :]
-        match = re.match(r"\(\?(?:P?<(\w+)>|([imsU-]*)([:)]))", rest)
-        if rest.startswith("(?"):
-            if match is None:
-                part = rest[:3] if len(rest) > 2 else rest
-                what = "invalid or unsupported Perl syntax"
-                raise PatternError(what, part)
-            if match[1]:
-                self.out.append(f"(?P<{match[1]}>")
-            else:
-                flags = match[2].replace("U", "")
-                if match[3] == ")":
-                    # Flags in mid-pattern: Python wants a group around the rest.
-                    self.out.append(f"(?{flags})" if self.at == 0 else "")
-                else:
-                    self.out.append(f"(?{flags}:")
-            if match[3] == ")":
-                self.at += match.end()
-                raise _FlagsOnlyError
-            self.at += match.end()
+        if not rest.startswith("(?"):
+            self._open()
+            self._plain()
             return
-        self._plain()
+        match = re.match(r"\(\?(?:P?<(\w+)>|([imsU]*)(?:-([imsU]+))?([:)]))", rest)
+        if match is None:
+            part = rest[:3] if len(rest) > 2 else rest
+            raise PatternError("invalid or unsupported Perl syntax", part)
+        self.at += match.end()
+        if match[1]:
+            self._open()
+            self.out.append(f"(?P<{match[1]}>")
+            return
+        # Whether matches are greedy is all the same to whether there is one.
+        on, off = ((flags or "").replace("U", "") for flags in (match[2], match[3]))
+        opening = f"(?{on}-{off}:" if off else f"(?{on}:"
+        if match[4] == ":":
+            self._open()
+        else:
+            self.flags[-1].append(opening)
+            self.flagged = self.at
+        self.lines[-1] = ("m" in on or self.lines[-1]) and "m" not in off
+        self.out.append(opening)
+
+    def _open(self) -> None:
+        self.flags.append([])
+        self.lines.append(self.lines[-1])
 
     def _repeat(self) -> None:
         text = self.text
         before = text[: self.at]
-        if not before or (before[-1] in "(|" and not before.endswith(("\\(", "\\|"))):
+        if (
+            not before
+            or self.at == self.flagged
+            or (before[-1] in "(|" and not before.endswith(("\\(", "\\|")))
+        ):
             raise PatternError("missing argument to repetition operator", text[self.at])
         following = text[self.at + 1 : self.at + 2]
         if following in ("*", "+") and following:
@@ -202,10 +227,6 @@ class _Translator:
                 self._plain()
 
 
-class _FlagsOnlyError(Exception):
-    pass
-
-
 def _bracket(inside: str, negated: bool) -> str:
     return f"[^{inside}]" if negated else f"[{inside}]"
 
@@ -213,17 +234,8 @@ def _bracket(inside: str, negated: bool) -> str:
 @lru_cache(maxsize=1024)
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """A Go pattern as Python's; raises PatternError with Go's text."""
-    flags = 0
-    while match := re.match(r"\(\?([ims]+)\)", pattern):
-        for flag in match[1]:
-            flags |= {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}[flag]
-        pattern = pattern[match.end() :]
     try:
-        translated = _Translator(pattern).run()
-    except _FlagsOnlyError:
-        raise PatternError("invalid or unsupported Perl syntax", pattern) from None
-    try:
-        return re.compile(translated, flags | re.ASCII)
+        return re.compile(_Translator(pattern).run(), re.ASCII)
     except re.error as error:
         raise PatternError(str(error.msg), pattern) from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cove.kube.status import StatusError
 from cove.server.options import parse_revision
 from cove.server.request import Request, Response
 from cove.server.verbs._render import object_response
@@ -39,9 +38,6 @@ def check_not_ahead(api: Api, text: str) -> None:
     """Raise what upstream says of resource versions it cannot serve a get at."""
     if not text:
         return
-    try:
-        revision = parse_revision(text)
-    except StatusError as e:
-        raise StatusError(500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax') from e
+    revision = parse_revision(text, listed=False)
     if revision > api.store.revision:
         raise too_large(revision, api.store.revision)

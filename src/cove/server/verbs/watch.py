@@ -64,14 +64,7 @@ async def watch(api: Api, request: Request, endpoint: Endpoint) -> Response:
         table_options(request)
     options = list_options(request, watch=True)
     test = matcher(endpoint, options)
-    revision = 0
-    if options.resource_version:
-        try:
-            revision = parse_revision(options.resource_version)
-        except StatusError as e:
-            text = options.resource_version
-            why = "value out of range" if text.isdecimal() else "invalid syntax"
-            raise StatusError(500, "", f'strconv.ParseUint: parsing "{text}": {why}') from e
+    revision = parse_revision(options.resource_version, listed=False)
     if accepted.transform == "PartialObjectMetadataList":
         # An event is no list: upstream starts the stream and ends it at the first one.
         return Response(200, stream=_ended(), content_type=accepted.media)
