@@ -6,7 +6,8 @@ ErrorToAPIStatus (k8s.io/apiserver, pkg/endpoints/handlers/responsewriters/statu
 - strategic merge patches.  interpretStrategicMergePatchError (apiserver,
   pkg/endpoints/handlers/patch.go) makes 400 or 422 of the seven errors that it knows and hands on
   the rest: ErrBadPatchType ("unknown patch type"), ErrBadArgType ("expected a …, but received a …"),
-  ErrNoMergeKey (k8s.io/apimachinery, pkg/util/mergepatch/errors.go), and sliceElementType's
+  ErrNoMergeKey (k8s.io/apimachinery, pkg/util/mergepatch/errors.go), "unable to find api field …"
+  (pkg/util/strategicpatch/meta.go) and sliceElementType's
   (pkg/util/strategicpatch/patch.go): elements of several types, and "no elements in any of the
   given slices" where ``$setElementOrder`` meets two empty lists;
 - applies: "failed to create typed …" of the field manager (apimachinery,
@@ -29,6 +30,7 @@ UPSTREAM = (
     "does not contain declared merge key",
     "strconv.",
     "unknown patch type",
+    "unable to find api field in struct",
     "expected a []interface {}, but received a",
     "no elements in any of the given slices",
     "resourceVersion should not be set on objects to be created",

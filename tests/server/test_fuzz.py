@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 import yaml
-from tests.fuzz.fuzzing import UPSTREAM
+from tests.fuzz.upstream import UPSTREAM
 
 import cove
 from cove.client import Client
