@@ -40,7 +40,7 @@ def facts(session: Session) -> dict[str, Any]:
         "name": cluster.name,
         "engine": cluster.engine,
         "server": cluster.url,
-        "kubeconfig": str(cluster.kubeconfig_path),
+        "kubeconfig": str(session.kubeconfig),
         "registry": session.registry.host if session.registry is not None else "",
         "registryForPods": session.registry.pods if session.registry is not None else "",
         "containerEngine": str(session.address) if session.address is not None else "",
@@ -211,7 +211,7 @@ async def run(
                     given(
                         program,
                         cluster=session.cluster.name,
-                        kubeconfig=session.cluster.kubeconfig_path,
+                        kubeconfig=session.kubeconfig,
                         urls=urls,
                         images=session.built,
                         session=session.state.session,

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from cove.dev.artifacts import LABEL
 from cove.dev.deploy import Deployer
@@ -19,6 +20,9 @@ from cove.dev.errors import DevError
 from cove.dev.state import Facts, State
 from cove.host.sweep import sweep
 from cove.kube.status import CoveError
+
+if TYPE_CHECKING:
+    from cove.engines.cluster import ClusterOptions
 
 __all__ = ["down"]
 
@@ -93,13 +97,27 @@ async def _end_k3s(name: str, facts: Facts) -> None:
     await K3sCluster(name, options, log=lambda text: None).destroy()
 
 
+def _where(facts: Facts) -> ClusterOptions:
+    """The context it was, whichever is current now; as it was where it is no longer described."""
+    from cove.client import kubeconfig
+    from cove.engines.cluster import ClusterOptions
+
+    kept = State(facts.cluster).kubeconfig
+    try:
+        known = facts.context in kubeconfig.read()["contexts"]
+    except CoveError:
+        known = False
+    if not known and kept.is_file():
+        return ClusterOptions(kubeconfig=kept)
+    return ClusterOptions(context=facts.context or None)
+
+
 async def _undeploy(facts: Facts, say: Say) -> None:
     """Take away what was deployed into a cluster that stays."""
-    from cove.engines.cluster import ClusterOptions
     from cove.engines.existing import ExistingCluster
 
-    options = ClusterOptions(context=facts.context or None)
     try:
+        options = await asyncio.to_thread(_where, facts)
         async with ExistingCluster(facts.cluster, options, log=lambda t: say("cove", t)) as cluster:
             deployer = Deployer(cluster.client, cluster.kubeconfig_path, {}, say=say)
             for name, namespace in reversed(facts.releases):

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cove.dev.artifacts import Builder, Round
@@ -20,6 +21,7 @@ from cove.dev.plan import Deploy, Plan
 from cove.dev.registry import RegistryAddress, hosted
 from cove.dev.settle import container_engine
 from cove.dev.state import Facts, State
+from cove.engines.variants import publish
 
 if TYPE_CHECKING:
     from cove.client import Client, Clock
@@ -56,7 +58,7 @@ def opened(
     plan: Plan, options: Options, address: EngineAddress | None, log: Callable[[str], None]
 ) -> Cluster:
     """The plan's cluster, not entered yet; raises OptionError."""
-    from cove.engines.select import open_cluster
+    from cove.engines.select import chosen, open_cluster
 
     declared = plan.cluster.options
     native = declared.k3s.native
@@ -68,8 +70,9 @@ def opened(
         container_engine=address.url if address is not None else "none",
         context=options.context or declared.context,
         registry_port=declared.registry_port or EXPECTED,
+        # One that exists would tell that it is not asked for that.
         k3s=declared.k3s
-        if native
+        if native or chosen(engine) == "existing"
         else replace(
             declared.k3s,
             registry=True,
@@ -100,6 +103,8 @@ class Session:
         self.built: dict[str, Built] = {}
         self.deployed: dict[str, Deployed] = {}
         self._cluster: Cluster | None = None
+        # Whether it was entered: only then is the context it has known.
+        self._known = False
         self._builder: Builder | None = None
         self._deployer: Deployer | None = None
         self._stack = AsyncExitStack()
@@ -151,7 +156,10 @@ class Session:
         self._cluster = opened(self.plan, self.options, self.address, self._log_cluster)
         self._write()
         await stack.enter_async_context(self._cluster)
+        self._known = True
         await self._healthy()
+        if self._cluster.engine == "existing":
+            publish(self.state.kubeconfig, self._cluster.kubeconfig_path.read_text())
         self._write()
         names = {a.name: a.name for a in self.plan.artifacts}
         names |= {also: a.name for a in self.plan.artifacts for also in a.also}
@@ -225,6 +233,19 @@ class Session:
 
     # -- what is written down
 
+    @property
+    def kubeconfig(self) -> Path:
+        """For programs, and for who goes on when this session has ended."""
+        if self.cluster.engine == "existing":
+            return self.state.kubeconfig
+        return self.cluster.kubeconfig_path
+
+    def _context(self) -> str:
+        """The context of a cluster that exists; before that is known, the one it was asked for."""
+        if self._known and self.cluster.engine == "existing":
+            return self.cluster.properties.get("context", "")
+        return self.options.context or self.plan.cluster.options.context or ""
+
     def _write(self) -> None:
         """Have `cove dev down` find it."""
         before = self.state.read()
@@ -238,7 +259,7 @@ class Session:
             Facts(
                 cluster=self.plan.cluster.name,
                 engine=self._cluster.engine if self._cluster is not None else "",
-                context=self.options.context or self.plan.cluster.options.context or "",
+                context=self._context(),
                 container_engine=self.address.url if self.address is not None else "",
                 root=str(self.plan.root),
                 releases=list(releases),

@@ -52,6 +52,11 @@ class State:
         """Whether a loop of that name was ever begun, and not ended by `down`."""
         return (self.path / "state.json").is_file()
 
+    @property
+    def kubeconfig(self) -> Path:
+        """That of a cluster that exists: its context as it was, as long as the loop is known."""
+        return self.path / "kubeconfig.yaml"
+
     def read(self) -> Facts:
         """What was written last; empty if nothing was, or it is no longer readable."""
         try:

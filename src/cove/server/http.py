@@ -306,10 +306,10 @@ async def _stream(response: Response, raw: web.BaseRequest) -> web.StreamRespons
         answer.enable_chunked_encoding()
     else:
         answer.force_close()  # the end of the connection is the end of the answer
-    await answer.prepare(raw)
     stream = response.stream
     assert stream is not None
     try:
+        await answer.prepare(raw)
         async for chunk in stream:
             await answer.write(chunk)
         await answer.write_eof()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from cove.testing.place import NotHereError
 from cove.testing.values import unwrap
 
 if TYPE_CHECKING:
@@ -29,10 +30,6 @@ _PLURALS = {
     "path": "paths",
     "times": "count",
 }
-
-
-class NotHereError(LookupError):
-    """The engine cannot do that."""
 
 
 def running_of(place: Place, what: str) -> Running:

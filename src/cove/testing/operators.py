@@ -6,8 +6,9 @@
         await world.create(Cache(metadata=ObjectMeta(name="a"), spec=CacheSpec(size=3)))
         await world.eventually(lambda: world.get(Cache, "a").status.ready == 3)
 
-On a fork of a cluster that is given, so that tests do not see each other; on a new one
-otherwise.  Nothing of it runs afterwards.
+On a fork of an embedded cluster that is given, so that tests do not see each other; on a
+cluster of another engine in a namespace of the test's; on a new one otherwise.  Nothing of it
+runs afterwards, and nothing of it is left.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
-from cove.client import Client, Clock, kubeconfig
+from cove.client import Client, Clock, SystemClock, Transport, kubeconfig
 from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
 from cove.operator.commands.install import install
@@ -31,18 +35,27 @@ from cove.operator.rbac import Audit, Report, roles, service_account
 from cove.operator.runtime.controller import Controller
 from cove.operator.runtime.runtime import Runtime
 from cove.operator.runtime.stores import Stores
+from cove.operator.settings import Settings
+from cove.testing.installed import LABEL, installed
+from cove.testing.place import NotHereError
 
 if TYPE_CHECKING:
     from cove.engines._running import Running
+    from cove.engines.cluster import Cluster
     from cove.server.faults import Faults
 
 __all__ = ["OperatorWorld", "operating", "operator_fixture"]
+
+log = logging.getLogger("cove.testing")
 
 Doc = dict[str, Any]
 E = TypeVar("E", bound=Entity)
 NAMESPACE = "default"
 EVENTS = GVR("", "v1", "events")
+NAMESPACES = GVR("", "v1", "namespaces")
 ACCOUNTS = GVR("", "v1", "serviceaccounts")
+# Seconds that an operator has to take its finalizers off what a test has left.
+LEAVE = 10.0
 # Seconds between two looks at what no watch tells of.
 TICK = 0.05
 
@@ -52,19 +65,24 @@ class OperatorWorld:
 
     ``client`` is the administrator's, ``audit`` has every request of the operator, ``clock``
     is what both go by where the cluster has one (``await world.clock.advance(60)``).
+    ``namespace`` is what is meant where none is named.
     """
 
     def __init__(
         self,
-        cluster: Running,
+        cluster: Running | Cluster,
         op: Operator,
         runtime: Runtime,
         stores: Stores,
         audit: Audit,
         clock: Clock,
+        namespace: str = NAMESPACE,
+        settings: Settings | None = None,
     ) -> None:
         self.cluster = cluster
         self.client: Client = cluster.client
+        self.namespace = namespace
+        self._settings = settings
         self.op = op
         self.runtime = runtime
         self.audit = audit
@@ -75,8 +93,15 @@ class OperatorWorld:
 
     @property
     def faults(self) -> Faults:
-        """What is to go wrong: ``with world.faults.error(500, verbs="patch", count=3): …``."""
-        return self.cluster.faults
+        """What is to go wrong: ``with world.faults.error(500, verbs="patch", count=3): …``.
+
+        Raises NotHereError where the cluster is not an embedded one.
+        """
+        found: Faults | None = getattr(self.cluster, "faults", None)
+        if found is None:
+            engine = getattr(self.cluster, "engine", "another")
+            raise NotHereError(f"faults need the embedded engine; the operator is on {engine}")
+        return found
 
     async def follow(self, *classes: type[Entity]) -> None:
         """Have these kinds seen by :meth:`get`, too; those the operator speaks of are."""
@@ -95,10 +120,10 @@ class OperatorWorld:
     # -- objects
 
     async def create(self, obj: E) -> E:
-        """Create it, in ``default`` unless it says another namespace; the object as it is then."""
+        """Create it, in :attr:`namespace` unless it says another; the object as it is then."""
         said = info(obj)
         if said.namespaced and not obj.metadata.namespace:
-            obj.metadata.namespace = NAMESPACE
+            obj.metadata.namespace = self.namespace
         return self._wrote(type(obj), await self.client.create(said.gvr, to_document(obj)))
 
     async def patch(self, obj: E, patch: Doc) -> E:
@@ -117,21 +142,22 @@ class OperatorWorld:
         said, metadata = info(obj), obj.metadata
         await self.client.delete(said.gvr, metadata.name, metadata.namespace or None)
 
-    def get(self, cls: type[E], name: str, namespace: str = NAMESPACE) -> E:
+    def get(self, cls: type[E], name: str, namespace: str | None = None) -> E:
         """An object as it was last told of.  Raises LookupError if there is none."""
         found = self.find(cls, name, namespace)
         if found is None:
-            raise LookupError(f"{info(cls).kind} {namespace}/{name} is not there")
+            where = self.namespace if namespace is None else namespace
+            raise LookupError(f"{info(cls).kind} {where}/{name} is not there")
         return found
 
-    def find(self, cls: type[E], name: str, namespace: str = NAMESPACE) -> E | None:
+    def find(self, cls: type[E], name: str, namespace: str | None = None) -> E | None:
         """As :meth:`get`, None if there is none."""
         if cls not in self._followed:
             raise LookupError(
                 f"nobody follows {info(cls).kind}: await world.follow({cls.__name__}) first"
             )
-        place = namespace if info(cls).namespaced else None
-        return self._stores.store(cls).get(name, place)
+        where = self.namespace if namespace is None else namespace
+        return self._stores.store(cls).get(name, where if info(cls).namespaced else None)
 
     # -- what the operator does
 
@@ -210,7 +236,9 @@ class OperatorWorld:
         for cls in self._followed:
             for doc in self._stores.store(cls).documents() if not info(cls).builtin else ():
                 lines.append(f"last seen: {_brief(info(cls).kind, doc)}")
-        for event in (await self.client.list(EVENTS)).items:
+        everywhere = hasattr(self.cluster, "faults")
+        found = await self.client.list(EVENTS, None if everywhere else self.namespace)
+        for event in found.items:
             if event.get("type") == "Warning":
                 about = event["involvedObject"]
                 where = f"{about.get('kind')} {about.get('name')}"
@@ -221,7 +249,7 @@ class OperatorWorld:
 
     def report(self) -> Report:
         """What the operator used, against the roles that are generated for it."""
-        return self.audit.report(roles(self.op, NAMESPACE))
+        return self.audit.report(roles(self.op, self.namespace, settings=self._settings))
 
 
 def _brief(kind: str, doc: Doc) -> str:
@@ -237,71 +265,179 @@ def _brief(kind: str, doc: Doc) -> str:
 @asynccontextmanager
 async def operating(
     op: Operator,
-    cluster: Running | None = None,
+    cluster: Running | Cluster | None = None,
     *,
     namespaces: Sequence[str] = (),
     clock: Clock | None = None,
     rbac: bool = False,
     follow: Sequence[type[Entity]] = (),
     fork: bool = True,
+    namespace: str | None = None,
+    record: Callable[[Transport], Transport] | None = None,
 ) -> AsyncIterator[OperatorWorld]:
     """The operator at work, its kinds installed and its webhooks registered.
 
-    ``cluster`` None makes one, without nodes; one that is given is forked, unless ``fork`` says
-    that it is the test's own already.  ``namespaces``
+    ``cluster`` None is one of the engine that ``COVE_ENGINE`` names, an embedded one without nodes
+    unless it does; an embedded one that is given is forked, unless ``fork`` says that it is the test's own already.  ``namespaces``
     empty are those of its settings; ``clock`` None is the cluster's.  ``rbac`` has it run as a
     service account with exactly the roles that are generated for it.  ``follow`` are more kinds
     that the test wants to see.
-    """
-    async with AsyncExitStack() as stack:
-        if cluster is None:
-            from cove.engines.embedded import embedded
 
-            running: Running = await stack.enter_async_context(embedded(nodes=0))
-        elif fork:
-            running = await stack.enter_async_context(cluster.fork())
+    On a cluster of another engine it sees one namespace alone: ``namespace``, which is the
+    caller's, or one that is made for it.  What is left there of its kinds is deleted while it still
+    works, and the kinds go with the last test that needs them, unless they were there before.
+    ``record`` is put around the transport of its requests.
+    """
+    from cove.engines._running import Running
+
+    async with AsyncExitStack() as stack:
+        on = await _entered(op, cluster, stack, fork=fork)
+        settings: Settings | None = None
+        space: str
+        if isinstance(on, Running):
+            hours = clock or on.clock
+            space = namespace or NAMESPACE
+            await install(op, on.client)
         else:
-            running = cluster
-        await install(op, running.client)
-        client = running.client
+            hours = clock or SystemClock()
+            if namespace is None:
+                namespace = await stack.enter_async_context(_own_namespace(op, on.client))
+            space = namespace
+            namespaces = namespaces or (space,)
+            settings = replace(op.settings, namespaces=tuple(namespaces))
+            await stack.enter_async_context(installed(op, on.client))
+        client = on.client if record is None else _over(on.client, record)
         if rbac:
-            client = await stack.enter_async_context(await _as_account(running, op))
+            account = await _as_account(on, op, space, settings, client, stack)
+            client = await stack.enter_async_context(account)
+            client = client if record is None else _over(client, record)
         every = [*kinds(op), *(c for spec in op.controllers for c in spec.owns)]
         every += [w.cls for spec in op.controllers for w in spec.watches]
         audit = Audit(client.transport, every)
         audited = audit.client(client)
-        hours = clock or running.clock
         if op.validators or op.mutators or op.converters:
             from cove.operator.webhooks import Webhooks
 
             # Registered by the administrator: in a cluster, another Service is registered.
-            await stack.enter_async_context(Webhooks(op, running.client, clock=hours))
-        stores = await stack.enter_async_context(Stores(running.client, clock=hours))
+            await stack.enter_async_context(Webhooks(op, on.client, clock=hours))
+        stores = await stack.enter_async_context(Stores(on.client, clock=hours))
         runtime = await stack.enter_async_context(
             op.runtime(audited, namespaces=namespaces, clock=hours)
         )
-        world = OperatorWorld(running, op, runtime, stores, audit, hours)
+        world = OperatorWorld(
+            on, op, runtime, stores, audit, hours, namespace=space, settings=settings
+        )
         work = asyncio.create_task(runtime.work(), name=f"{op.name} under test")
         stack.push_async_callback(_ended, work)
         await world.follow(*dict.fromkeys([*every, *follow]))
         await _unless_it_ends(runtime.synced(), work)
+        if not isinstance(on, Running):
+            stack.push_async_callback(_leave, world)
         yield world
         if work.done():
             work.result()
 
 
-async def _as_account(running: Running, op: Operator) -> Client:
-    """A client with the token of a service account that has the operator's roles."""
-    admin = running.client
-    for doc in (service_account(op, NAMESPACE), *roles(op, NAMESPACE)):
+async def _entered(
+    op: Operator, cluster: Running | Cluster | None, stack: AsyncExitStack, *, fork: bool
+) -> Running | Cluster:
+    """The cluster that the operator works on: new, a fork of the one that was given, or that."""
+    from cove.engines._running import Running
+
+    if isinstance(cluster, Running) and fork:
+        return await stack.enter_async_context(cluster.fork())
+    if cluster is not None:
+        return cluster
+    from cove.engines.select import chosen, open_cluster
+
+    which = chosen()
+    if which == "embedded":
+        from cove.engines.embedded import embedded
+
+        return await stack.enter_async_context(embedded(nodes=0))
+    from cove.engines.cluster import ClusterOptions
+    from cove.engines.k3s_options import for_tests
+
+    options = ClusterOptions()
+    if which == "k3s":
+        options = for_tests(options, registry=False)
+    name = f"test-{op.name}-{os.getpid()}"[:60].strip("-")
+    return await stack.enter_async_context(open_cluster(name, options, engine=which, log=log.info))
+
+
+@asynccontextmanager
+async def _own_namespace(op: Operator, client: Client) -> AsyncIterator[str]:
+    """A namespace for one test of the operator."""
+    name = f"test-{op.name}"[:50].rstrip("-") + f"-{uuid4().hex[:6]}"
+    labels = {LABEL: str(os.getpid())}
+    await client.create(NAMESPACES, {"metadata": {"name": name, "labels": labels}})
+    try:
+        yield name
+    finally:
+        await client.delete(NAMESPACES, name)
+
+
+def _over(client: Client, record: Callable[[Transport], Transport]) -> Client:
+    transport = record(client.transport)
+    return Client(transport, user_agent=client.user_agent, namespace=client.namespace)
+
+
+async def _leave(world: OperatorWorld) -> None:
+    """Delete what is left of the operator's kinds in the test's namespace, finalizers and all.
+
+    Those that the operator does not take off are taken off here: nobody else would.
+    """
+    client = world.client
+    for cls in kinds(world.op):
+        said = info(cls)
+        if not said.namespaced:
+            continue
+        await client.delete_collection(said.gvr, world.namespace)
+        store = world._stores.store(cls)
+        try:
+            await world.eventually(
+                lambda store=store: (
+                    not any(  # type: ignore[misc]
+                        doc["metadata"].get("namespace") == world.namespace
+                        for doc in store.documents()
+                    )
+                ),
+                LEAVE,
+            )
+        except AssertionError:
+            for doc in (await client.list(said.gvr, world.namespace)).items:
+                name = doc["metadata"]["name"]
+                await client.patch(
+                    said.gvr, name, {"metadata": {"finalizers": None}}, world.namespace
+                )
+
+
+async def _as_account(
+    cluster: Running | Cluster,
+    op: Operator,
+    namespace: str,
+    settings: Settings | None,
+    admin: Client,
+    stack: AsyncExitStack,
+) -> Client:
+    """A client with the token of a service account that has the operator's roles.
+
+    On a cluster that others use what is in no namespace goes with the stack.
+    """
+    # What is in no namespace is named after the one it is for.
+    name = op.name if settings is None else f"{op.name}-{namespace}"[:63].rstrip("-")
+    for doc in (
+        service_account(op, namespace, name=name),
+        *roles(op, namespace, settings=settings, name=name),
+    ):
         resource = await admin.resource_of(doc)
         await admin.apply(resource.gvr, doc, field_manager=op.name, force=True)
+        if settings is not None and not resource.namespaced:
+            stack.push_async_callback(cluster.client.delete, resource.gvr, name)
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    token = await admin.create(ACCOUNTS, request, NAMESPACE, name=op.name, subresource="token")
-    import yaml
-
+    token = await admin.create(ACCOUNTS, request, namespace, name=name, subresource="token")
     connection = replace(
-        kubeconfig.load(yaml.safe_load(running.kubeconfig)),
+        kubeconfig.load(cluster.kubeconfig_path),
         client_certificate=b"",
         client_key=b"",
         token=token["status"]["token"],

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from cove.testing.bridge import Bridge
     from cove.testing.timeline import Timeline
 
-__all__ = ["READS", "Place", "Read", "Tape"]
+__all__ = ["READS", "NotHereError", "Place", "Read", "Tape"]
+
+
+class NotHereError(LookupError):
+    """The engine cannot do that: a test that asks for it is skipped there."""
 
 
 class Read(NamedTuple):

@@ -28,7 +28,7 @@ from uuid import uuid4
 
 import orjson
 
-from cove.client import Client
+from cove.client import Client, Transport
 from cove.engines._running import SYSTEM, in_process_client
 from cove.engines.cluster import ClusterOptions, OptionError
 from cove.engines.embedded import EmbeddedCluster
@@ -502,10 +502,6 @@ class SharedCluster(WarmCluster):
 
     @asynccontextmanager
     async def copy(self, tape: Tape, start: Snapshot | None = None) -> AsyncIterator[Place]:
-        if start is not None:
-            raise WarmError(
-                f"{self.name}: only on the embedded engine can a test start from another's end"
-            )
         place = self.place(tape)
         client = self.cluster.client
         place.namespace = f"{self._prefix}-{uuid4().hex[:6]}"
@@ -519,12 +515,16 @@ class SharedCluster(WarmCluster):
             if not place.kept:
                 await self._clean(place)
 
+    def by_agent(self, place: Place, transport: Transport) -> RecordingTransport:
+        """What records calls of others than the test itself, by what they call themselves."""
+        return RecordingTransport(transport, place.tape, agent=None)
+
     @asynccontextmanager
     async def _recorded(self, place: Place) -> AsyncIterator[Path]:
         """A kubeconfig for programs and clients of others: through here, to be recorded."""
         from cove.testing.replay import RecordingProxy
 
-        transport = RecordingTransport(self.cluster.client.transport, place.tape, agent=None)
+        transport = self.by_agent(place, self.cluster.client.transport)
         with tempfile.TemporaryDirectory(prefix="cove-test-") as folder:
             async with RecordingProxy(
                 transport,

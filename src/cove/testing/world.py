@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -13,14 +14,14 @@ from cove.host.app import App
 from cove.testing.declarations import (
     ClusterDeclaration,
     Declaration,
-    DeclarationError,
     Environment,
     Fake,
     OperatorDeclaration,
     Service,
 )
 from cove.testing.kubernetes import Kubernetes
-from cove.testing.place import Place, Tape
+from cove.testing.place import NotHereError, Place, Tape
+from cove.testing.warm import SharedCluster
 
 if TYPE_CHECKING:
     from cove.engines.snapshots import Snapshot
@@ -182,6 +183,7 @@ class World:
         self.attributes: dict[str, Any] = dict(shared)
         self._clusters = clusters
         self._start = start or {}
+        self._from_another = start is not None
         self._async = AsyncExitStack()
         self._sync = ExitStack()
 
@@ -206,6 +208,11 @@ class World:
 
     async def _enter(self) -> None:
         for name, warm in self._clusters.items():
+            if self._from_another and not warm.captures:
+                raise NotHereError(
+                    f"a test can start from another's end on the embedded engine; {name} is on "
+                    "another one"
+                )
             copy = warm.copy(self.tape, self._start.get(name))
             place = self.places[name] = await self._async.enter_async_context(copy)
             self.attributes[name] = Kubernetes(place)
@@ -225,15 +232,19 @@ class World:
         from cove.testing.operators import operating
 
         place = self.first if declared.cluster is None else self.places[declared.cluster.name]
-        if place.running is None:
-            raise DeclarationError(
-                f"{name} works in the process of the tests, on the embedded engine alone; "
-                f"{place.name} is {place.engine}: declare it as a process"
+        if place.running is not None:
+            working = operating(declared.operator, place.running, rbac=declared.rbac, fork=False)
+        else:
+            shared = self._clusters[place.name]
+            assert isinstance(shared, SharedCluster), "it is not in this process"
+            working = operating(
+                declared.operator,
+                shared.cluster,
+                rbac=declared.rbac,
+                namespace=place.namespace,
+                record=partial(shared.by_agent, place),
             )
-        world = await self._async.enter_async_context(
-            operating(declared.operator, place.running, rbac=declared.rbac, fork=False)
-        )
-        return Working(world, self.bridge)
+        return Working(await self._async.enter_async_context(working), self.bridge)
 
     def _fakes(self) -> None:
         for name, declared in self.env.fakes("test").items():

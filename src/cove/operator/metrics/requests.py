@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cove.client import Answer, Client, HttpTransport, Stream, Transport
+from cove.client import Answer, Client, Stream, Transport
 
 if TYPE_CHECKING:
     from cove.operator.metrics.numbers import Metrics
@@ -33,9 +33,9 @@ class MeteredTransport:
     def __init__(self, transport: Transport, metrics: Metrics) -> None:
         self._transport = transport
         self._requests = metrics.requests
-        self._host = "in-process"
-        if isinstance(transport, HttpTransport):
-            self._host = urlsplit(transport.connection.server).netloc
+        # Transports around it (audits, recordings) have its connection, too.
+        connection = getattr(transport, "connection", None)
+        self._host = "in-process" if connection is None else urlsplit(connection.server).netloc
 
     def __getattr__(self, name: str) -> Any:
         # Connections into pods, which not every transport has.

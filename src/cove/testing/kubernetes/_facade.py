@@ -18,7 +18,7 @@ from cove.testing.kubernetes._ingress import Ingress
 from cove.testing.kubernetes._programs import Done, execute
 from cove.testing.kubernetes._targets import Target, resolve
 from cove.testing.kubernetes._watching import Watching
-from cove.testing.place import READS, Place, Read
+from cove.testing.place import READS, NotHereError, Place, Read
 from cove.testing.recording import slot
 from cove.testing.timeline import Link
 from cove.testing.values import unwrap, wrap
@@ -167,6 +167,11 @@ class Kubernetes:
 
     def _beside(self, what: str, hint: str) -> str:
         found = self._place.addresses.get(what)
+        if not found and self.engine == "existing":
+            raise NotHereError(
+                f"{self.name} is there already: cove knows no registry of it; push to one that its "
+                "nodes pull from, and name the image so"
+            )
         if not found:
             raise LookupError(f"{self.name} has no {what}: {hint}")
         return found
@@ -435,7 +440,7 @@ class Kubernetes:
         """Return when the controllers of an embedded cluster have done what there is to do."""
         running = self._place.running
         if running is None:
-            raise LookupError(f"only embedded clusters settle, not {self.engine}")
+            raise NotHereError(f"only embedded clusters settle, not {self.engine}")
         return self._run(running.settle())  # type: ignore[no-any-return]
 
     def watch(self, what: str, namespace: str | None = None, *, everywhere: bool = False) -> Any:

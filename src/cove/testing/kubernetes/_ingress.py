@@ -20,7 +20,7 @@ import orjson
 
 from cove.client.errors import UnreachableError
 from cove.kube.gvk import GVR
-from cove.testing.place import READS, Read
+from cove.testing.place import READS, NotHereError, Read
 from cove.testing.timeline import Call
 from cove.testing.values import unwrap
 
@@ -61,12 +61,21 @@ class Ingress:
 
     def _port(self, scheme: str) -> int:
         address = self._place.addresses.get(scheme, "")
+        self._known()
         if not address:
             raise LookupError(
                 f"{self._place.name} has no ingress: declare it with ingress_domains, on a machine "
                 "with a container engine"
             )
         return int(address.rpartition(":")[2])
+
+    def _known(self) -> None:
+        """NotHereError where the ingress is somebody else's."""
+        if self._place.engine == "existing":
+            raise NotHereError(
+                f"{self._place.name} is there already: cove knows no ingress of it; ask it at the "
+                "address that its hosts have"
+            )
 
     def url(self, host: str, path: str = "/", *, scheme: str = "https") -> str:
         """``https://web.shop.test:PORT/``."""
@@ -75,6 +84,7 @@ class Ingress:
     @property
     def certificate(self) -> str:
         """The authority's certificate, PEM: who trusts it trusts every host of the domains."""
+        self._known()
         if not self._place.authority:
             raise LookupError(
                 f"{self._place.name} has no ingress over HTTPS: give it ingress_domains"
@@ -102,6 +112,7 @@ class Ingress:
         elif self._place.register is not None and self._place.addresses.get("http"):
             self._run(self._place.register(name))
         else:
+            self._known()
             raise LookupError(f"{self._place.name} has no ingress of cove's to register a host at")
         self._place.hosts.append(name)
 

@@ -11,7 +11,7 @@ from cove.client.history import Version
 from cove.kube import status as st
 from cove.server.store import Expired
 from cove.testing.kubernetes._targets import resolve
-from cove.testing.place import Tape
+from cove.testing.place import NotHereError, Tape
 
 if TYPE_CHECKING:
     from cove.server.store import State, Stored
@@ -38,11 +38,11 @@ class Difference(NamedTuple):
 
 
 class Past:
-    """What an embedded cluster remembers; LookupError for the other engines."""
+    """What an embedded cluster remembers; NotHereError for the other engines."""
 
     def __init__(self, place: Place) -> None:
         if place.running is None:
-            raise LookupError(
+            raise NotHereError(
                 f"{place.name} keeps no history: only the embedded engine does, not {place.engine}"
             )
         self._place = place

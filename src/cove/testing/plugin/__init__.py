@@ -140,6 +140,19 @@ def pytest_runtest_call(item: pytest.Item) -> None:
         run.phase("call")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A test that asks for what its engine cannot do is skipped, with the reason."""
+    try:
+        return (yield)
+    except LookupError as e:
+        from cove.testing.place import NotHereError
+
+        if isinstance(e, NotHereError):
+            pytest.skip(str(e))
+        raise
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_teardown(
     item: pytest.Item, nextitem: pytest.Item | None

@@ -73,9 +73,13 @@ def _is_unittest(request: pytest.FixtureRequest) -> bool:
 
 
 def _world(request: pytest.FixtureRequest, env: Environment) -> World:
+    from cove.testing.place import NotHereError
     from cove.testing.plugin import run_of
 
-    return run_of(request.config).enter(request, env)
+    try:
+        return run_of(request.config).enter(request, env)
+    except NotHereError as e:
+        pytest.skip(str(e))
 
 
 @pytest.fixture

@@ -208,6 +208,8 @@ class Session:
         world = self._worlds.get(key)
         if world is None:
             warmed = self.warmed(env)
+            if env.key in self._failed:
+                raise self._failed[env.key]
             world = World(env, self.bridge, warmed.clusters, warmed.shared, start=start)
             world.tape.put(self.timeline)
             world.__enter__()
@@ -215,7 +217,9 @@ class Session:
             if warmed.setup_each and hasattr(env.type, "setup"):
                 try:
                     run_setup(world.instance.setup)
-                except BaseException:
+                except BaseException as e:
+                    if isinstance(e, Exception):
+                        self._failed[env.key] = e
                     self.leave(env, scope)
                     raise
         if world.tape.now is not self.timeline:
