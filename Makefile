@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test test-k3s lint bench docs parity fuzz kill clean format
+.PHONY: setup demo test test-existing test-k3s lint bench docs parity fuzz kill clean format
 
 setup: $(STAMP)
 
@@ -20,6 +20,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The five faces on the engine existing: all clusters are another process's.
+test-existing: $(STAMP)
+	COVE_TEST_ENGINE=existing $(BIN)/python -m pytest -n 2 --dist loadfile tests/host tests/testing tests/dev tests/operator tests/files
 
 # On k3s' real image, where it can be fetched; COVE_K3S_IMAGE names another one.
 test-k3s: $(STAMP)

@@ -15,6 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NOT_RUN = 3
 SUITES = ("tests/engines/test_k3s_real.py",)
+# The five faces, whose applications, loops and runs make clusters of this engine.
+FACES = ("tests/host", "tests/testing", "tests/dev", "tests/operator", "tests/files")
 # Examples of the testing face, on k3s by one flag.
 EXAMPLE = "examples/testing"
 
@@ -47,7 +49,9 @@ def main() -> int:
     first = subprocess.run([*command, *SUITES], cwd=ROOT, env=environment, check=False)
     flags = ["--cove-engine", "k3s"]
     second = subprocess.run([*command, *flags], cwd=ROOT / EXAMPLE, env=environment, check=False)
-    return first.returncode or second.returncode
+    there = {**environment, "COVE_TEST_ENGINE": "k3s"}
+    third = subprocess.run([*command, *FACES], cwd=ROOT, env=there, check=False)
+    return first.returncode or second.returncode or third.returncode
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from pathlib import Path
 import orjson
 import pytest
 from hypothesis import settings
+from tests import elsewhere
 
 from cove.client._sharing import Sharing
-from cove.engines.embedded import EmbeddedCluster, embedded
+from cove.engines.embedded import EmbeddedCluster
 from sockets import pytest_runtest_teardown
 
 # pytest finds its hooks by their names.
@@ -69,6 +70,7 @@ def _answers(path: str) -> bool:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose prerequisite is missing; fail it where COVE_REQUIRE names that."""
+    elsewhere.setup(item)
     required = set(filter(None, os.environ.get("COVE_REQUIRE", "").split(",")))
     for mark in item.iter_markers("requires"):
         for capability in mark.args:
@@ -77,6 +79,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if capability in required:
                 pytest.fail(f"{capability} is missing and COVE_REQUIRE names it", pytrace=False)
             pytest.skip(f"{capability} is missing")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have everything that is not told otherwise find the cluster elsewhere."""
+    if elsewhere.ELSEWHERE:
+        elsewhere.everywhere()
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +156,7 @@ class Kubectl:
 @pytest.fixture
 async def api() -> AsyncIterator[EmbeddedCluster]:
     """A server without controllers and nodes, pods created without a service account."""
-    async with embedded(
+    async with elsewhere.serving(
         nodes=0, controllers=False, disable_admission=["ServiceAccount"]
     ) as cluster:
         yield cluster
@@ -157,7 +165,7 @@ async def api() -> AsyncIterator[EmbeddedCluster]:
 @pytest.fixture
 async def cluster() -> AsyncIterator[EmbeddedCluster]:
     """A whole cluster with two nodes."""
-    async with embedded(nodes=2) as running:
+    async with elsewhere.serving(nodes=2) as running:
         yield running
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from dev_world import Project, make_base
+from tests.elsewhere import ELSEWHERE, choose_engine, served
 
 from cove.dev.down import down
 from cove.dev.session import Options, Session
@@ -28,14 +29,26 @@ def nothing_exported(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DOCKER_HOST", "COVE_ENGINE", "COVE_DEV_REGISTRY", "DOCKER_BUILDKIT"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+    choose_engine(monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def cluster_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def there() -> Iterator[dict[str, str]]:
+    """What leads to a cluster elsewhere whose pods run, and which has a registry; else nothing."""
+    if not ELSEWHERE:
+        yield {}
+        return
+    with served(name="devtests", container_engine="docker", registry=True) as config:
+        yield {"KUBECONFIG": str(config), "COVE_ENGINE": "existing"}
+
+
+@pytest.fixture(scope="module")
+def cluster_home(tmp_path_factory: pytest.TempPathFactory, there: dict[str, str]) -> Iterator[Path]:
     """A home with a cluster that is up; everything is gone afterwards."""
     home = tmp_path_factory.mktemp("dev") / "home"
-    before = {name: os.environ.get(name) for name in ("COVE_HOME", "COVE_CONTAINER_ENGINE")}
-    os.environ.update(COVE_HOME=str(home), COVE_CONTAINER_ENGINE="docker")
+    chosen = {"COVE_HOME": str(home), "COVE_CONTAINER_ENGINE": "docker", **there}
+    before = {name: os.environ.get(name) for name in chosen}
+    os.environ.update(chosen)
     said: list[str] = []
 
     async def start() -> None:
@@ -47,7 +60,7 @@ def cluster_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     try:
         asyncio.run(start())
         yield home
-        os.environ.update(COVE_HOME=str(home), COVE_CONTAINER_ENGINE="docker")
+        os.environ.update(chosen)
         assert asyncio.run(down("devtests", say=lambda name, text: None))
     finally:
         for name, value in before.items():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import sys
@@ -24,13 +25,44 @@ from cove.engines.embedded import EmbeddedCluster, embedded
 from cove.engines.existing import LABEL
 from cove.engines.select import open_cluster
 from cove.kube.gvk import GVR
+from cove.operator import Ctx, Entity, ObjectMeta, Operator, RbacRule, entity
+from cove.testing import operating
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+# Of each face a piece of its own suite; `make test-existing` runs all of them.
+PIECES = {
+    "host": ("tests/host/manifests/test_manifest_apply.py", "tests/host/test_diagnose.py"),
+    "testing": ("tests/testing/kubernetes/test_calls_of_tests.py",),
+    "dev": ("tests/dev/test_dev_loop.py", "-k", "test_a_change_is_built_pushed"),
+    "operator": ("tests/operator/runtime/test_finalizers.py",),
+    "files": ("tests/files/test_files_discovery.py",),
+}
 CONFIG_MAPS = GVR("", "v1", "configmaps")
 DEPLOYMENTS = GVR("apps", "v1", "deployments")
 NAMESPACES = GVR("", "v1", "namespaces")
 GREETINGS = GVR("greetings.example.com", "v1", "greetings")
+CRDS = GVR("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+ROLES = GVR("rbac.authorization.k8s.io", "v1", "clusterroles")
+BINDINGS = GVR("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
 WAIT = 30
+
+GREETER = """
+from greeter import op
+
+import cove
+from cove.testing import environment, operator
+
+@environment
+class Greetings:
+    k8s = cove.cluster()
+    greeter = operator(op)
+
+def test_it_greets(k8s):
+    k8s.apply({"apiVersion": "greetings.example.com/v1", "kind": "Greeting",
+               "metadata": {"name": "a"}, "spec": {"name": "you"}})
+    k8s.wait_for("greeting/a", "jsonpath={.status.text}=Hello, you!")
+"""
 
 SUITE = """
 import cove
@@ -51,6 +83,11 @@ def test_is_alone(k8s, timeline):
     assert not k8s.exists("cm/own")
     assert timeline.calls
 """
+
+
+@entity("keeper.example.com/v1")
+class Kept(Entity):
+    """Something with a finalizer."""
 
 
 @pytest.fixture
@@ -218,3 +255,117 @@ async def test_the_small_operator_works_there(elsewhere: EmbeddedCluster, cove: 
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
         await process.communicate()
+
+
+@pytest.mark.parametrize("face", PIECES)
+async def test_a_piece_of_the_suite_of_every_face_runs_there(face: str) -> None:
+    """``COVE_TEST_ENGINE=existing``: the clusters are another process's."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PIECES[face]),
+        cwd=ROOT,
+        env={**os.environ, "COVE_TEST_ENGINE": "existing"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+
+    assert process.returncode == 0, out.decode()
+
+
+async def test_the_example_of_a_test_suite_runs_there_and_leaves_nothing(
+    elsewhere: EmbeddedCluster, cove: Cove, tmp_path: Path
+) -> None:
+    """What only the embedded engine can do, and what cove does not know there, says so."""
+    before = await left_over(elsewhere)
+    folder = tmp_path / "testing"
+    shutil.copytree(EXAMPLES / "testing", folder)
+
+    process = await asyncio.create_subprocess_exec(
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-rs",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:asyncio",
+        ),
+        *("-n", "2"),
+        cwd=folder,
+        env=cove.environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    text = out.decode()
+
+    assert process.returncode == 0, text
+    assert "5 passed" in text.splitlines()[-1], text
+    assert "11 skipped" in text.splitlines()[-1], text
+    assert "clocks need the embedded engine; k8s is existing" in text
+    assert "a test can start from another's end on the embedded engine" in text
+    async with asyncio.timeout(WAIT):
+        while await left_over(elsewhere) != before:
+            await asyncio.sleep(0.05)
+
+
+async def left_over(cluster: EmbeddedCluster) -> set[str]:
+    """What tests may leave in no namespace, and the namespaces."""
+    return {
+        f"{gvr.resource}/{doc['metadata']['name']}"
+        for gvr in (NAMESPACES, CRDS, ROLES, BINDINGS)
+        for doc in (await cluster.client.list(gvr)).items
+    }
+
+
+async def test_a_definition_that_was_there_before_stays(
+    elsewhere: EmbeddedCluster, cove: Cove, tmp_path: Path
+) -> None:
+    await run(cove, "operator", "install", EXAMPLES / "operator-small" / "greeter.py")
+    shutil.copy(EXAMPLES / "operator-small" / "greeter.py", tmp_path)
+    (tmp_path / "test_greeter.py").write_text(GREETER)
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_greeter.py"),
+        cwd=tmp_path,
+        env=cove.environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+
+    assert process.returncode == 0, out.decode()
+    assert "greetings.greetings.example.com" in {
+        doc["metadata"]["name"] for doc in (await elsewhere.client.list(CRDS)).items
+    }
+
+
+async def test_finalizers_of_what_a_test_has_left_run_before_its_operator_ends(
+    elsewhere: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch, cove: Cove
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", cove.env["KUBECONFIG"])
+    monkeypatch.setenv("COVE_HOME", str(cove.home))
+    gone: list[str] = []
+    op = Operator("keeper")
+    op.rbac(RbacRule(resources="nodes", verbs="get", scope="cluster"))
+
+    @op.controller(Kept)
+    class Keeper:
+        async def reconcile(self, kept: Kept, ctx: Ctx) -> None: ...
+
+        async def finalize(self, kept: Kept, ctx: Ctx) -> None:
+            gone.append(kept.metadata.name)
+
+    before = await left_over(elsewhere)
+    async with open_cluster("k8s", ClusterOptions(), engine="existing", log=print) as cluster:
+        async with operating(op, cluster, rbac=True) as world:
+            made = await world.create(Kept(metadata=ObjectMeta(name="a")))
+            await world.eventually(lambda: bool(world.get(Kept, "a").metadata.finalizers))
+
+    assert made.metadata.namespace.startswith("test-keeper-")
+    assert gone == ["a"]
+    async with asyncio.timeout(WAIT):
+        while await left_over(elsewhere) != before:
+            await asyncio.sleep(0.05)

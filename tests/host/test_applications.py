@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from app_world import chart, deployment, service
+from tests.elsewhere import ELSEWHERE
 
 from cove import App
 from cove.client import Client
@@ -247,9 +248,11 @@ async def test_restarting_a_cluster_deploys_what_was_in_it_again(app: App) -> No
         await host.restart("k8s")
         await host.ready()
         again = await host.client("k8s").get(CONFIG_MAPS, "m", "default")
-        assert again["metadata"]["uid"] != first
+        # A cluster that exists is not made anew: what is there stays.
+        assert (again["metadata"]["uid"] == first) is ELSEWHERE
 
 
+@pytest.mark.embedded("a cluster that exists is taken whatever its version is, which is told")
 async def test_an_option_that_the_engine_cannot_keep_is_told(app: App) -> None:
     app.cluster("k8s", version="v1.20.0")
     app.process("api", FOREVER).wait_for("k8s")
@@ -294,6 +297,7 @@ async def test_the_same_application_on_a_cluster_that_exists(
     assert await text_of(cluster.client, "cache") == "default", "it is not ours to clean up"
 
 
+@pytest.mark.embedded("a cluster that exists is not the application's to keep or discard")
 async def test_a_persistent_cluster_stays_until_it_is_discarded(app: App) -> None:
     app.cluster("k8s", lifetime="persistent")
     folder = ClusterFolder("shop-k8s")

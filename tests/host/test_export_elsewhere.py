@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.elsewhere import serving
 
-from cove.engines.embedded import EmbeddedCluster, embedded
+from cove.engines.embedded import EmbeddedCluster
 from cove.host import _yaml, helm, manifests
 from cove.kube.gvk import GVR
 
@@ -44,7 +45,7 @@ async def test_exported_manifests_apply_elsewhere_as_they_do_here(
     documents = await manifests.export(tmp_path / "shop")
     exported.write_text("---\n".join(map(_yaml.dump, documents)))
 
-    async with embedded(nodes=0) as other:
+    async with serving(nodes=0) as other:
         there = await manifests.apply(exported, client=other.client, log=print)
 
     assert [(str(o), o.obj.get("data")) for o in there.objects] == [
@@ -74,7 +75,7 @@ async def test_exported_values_deploy_elsewhere_as_they_do_here(
 
     exported.write_text(helm.export(declared))
     here = await _values(cluster, declared)
-    async with embedded(nodes=0) as other:
+    async with serving(nodes=0) as other:
         there = await _values(other, helm.Release("web", chart, values_files=[exported]))
 
     assert there == here

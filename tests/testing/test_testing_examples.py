@@ -44,14 +44,17 @@ def example(tmp_path: Path) -> Path:
 
 @pytest.mark.requires("docker", "root", "caddy", "registry", "kubectl")
 async def test_the_whole_suite_passes(example: Path) -> None:
-    counts, text = await run(example, "--cove-report=report.html")
+    counts, text = await run(example, "--cove-engine=embedded", "--cove-report=report.html")
     assert counts.keys() == {"passed"}, text
     assert counts["passed"] == 16
     assert "test_a_page_is_served_over_https" in (example / "report.html").read_text()
 
 
 async def test_by_two_workers(example: Path) -> None:
-    counts, text = await run(example, "-n", "2", "test_operator.py", "test_busy_server.py")
+    counts, text = await run(
+        example,
+        *("--cove-engine=embedded", "-n", "2", "test_operator.py", "test_busy_server.py"),
+    )
     assert counts == {"passed": 10}, text
 
 

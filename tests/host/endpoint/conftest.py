@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from forward_world import World
-from tests.server.streams.local_kubelet import LocalKubelet
+from tests.elsewhere import serving
 
 from cove.client import Client, kubeconfig
-from cove.engines.embedded import embedded
 
 
 @pytest.fixture
@@ -33,12 +32,15 @@ async def forwards() -> AsyncIterator[World]:
 
     listening = await asyncio.start_server(echo, "127.0.0.1", 0, backlog=1024)
     async with (
-        embedded(nodes=0, controllers=False, disable_admission=["ServiceAccount"]) as cluster,
+        serving(
+            nodes=0,
+            controllers=False,
+            disable_admission=["ServiceAccount"],
+            listeners={8080: listening.sockets[0].getsockname()[1]},
+        ) as cluster,
         Client.connect(kubeconfig.load(cluster.kubeconfig_path)) as client,
     ):
-        kubelet = cluster.api.kubelet = LocalKubelet()
-        kubelet.ports[8080] = listening.sockets[0].getsockname()[1]
-        yield World(cluster, kubelet, client)
+        yield World(cluster, client)
     listening.close()
     async with asyncio.timeout(30):
         while asyncio.all_tasks() - before - {asyncio.current_task()}:

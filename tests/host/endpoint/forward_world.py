@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.server.streams.local_kubelet import LocalKubelet
-
 from cove.client import Client
 from cove.engines.embedded import EmbeddedCluster
 from cove.host.endpoint import ForwardStatus
@@ -66,11 +64,10 @@ def state_of(*, ready: bool = True, phase: str = "Running") -> Doc:
 
 
 class World:
-    """A cluster, its kubelet and a client over HTTPS."""
+    """A cluster, and a client over HTTPS."""
 
-    def __init__(self, cluster: EmbeddedCluster, kubelet: LocalKubelet, client: Client) -> None:
+    def __init__(self, cluster: EmbeddedCluster, client: Client) -> None:
         self.cluster = cluster
-        self.kubelet = kubelet
         self.client = client
 
     async def pod(self, name: str = "web-0", *, node: str = "real", **state: Any) -> Doc:

@@ -657,6 +657,7 @@ async def test_ports_are_1_to_65535(forwards: World, port: int | str) -> None:
         Forwarder(forwards.client, "web", port)
 
 
+@pytest.mark.embedded("a client in process")
 async def test_a_client_without_a_connection_is_named_as_the_reason(forwards: World) -> None:
     await forwards.client.create(SERVICES, service())
     await forwards.pod()

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from forward_world import PODS, SERVICES, Told, exchange, is_free
+from tests.elsewhere import serving
 from tests.node.docker.docker_world import IMAGE, make_image
 
 from cove.client import Client, kubeconfig
-from cove.engines.embedded import EmbeddedCluster, embedded
+from cove.engines.embedded import EmbeddedCluster
 from cove.host.endpoint import Forwarder
 from cove.kube.gvk import GVR
 from cove.node.docker import find_engine
@@ -43,7 +44,7 @@ async def engine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
 @pytest.fixture
 async def running(engine: Engine) -> AsyncIterator[EmbeddedCluster]:
     """A cluster whose pods run, with the service web: 80 leads to their 8080."""
-    async with embedded(container_engine="docker") as cluster:
+    async with serving(container_engine="docker") as cluster:
         ports = [{"port": 80, "targetPort": "http"}]
         await cluster.client.create(
             SERVICES,

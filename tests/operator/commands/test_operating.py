@@ -110,6 +110,7 @@ async def test_each_test_has_a_fork_and_leaves_nothing(cluster: EmbeddedCluster)
     assert (await cluster.client.list(crds)).items == []
 
 
+@pytest.mark.embedded("its clock and its faults")
 async def test_the_clock_and_faults_are_the_clusters(cluster: EmbeddedCluster) -> None:
     async with operating(operator(), cluster) as world:
         await world.create(box())
@@ -146,8 +147,8 @@ async def test_what_never_comes_is_told_with_what_there_was() -> None:
             await world.eventually(lambda: world.get(Box, "b").status.size == 3, timeout=0.5)
 
     text = str(caught.value)
-    assert text.splitlines()[0] == "not so after 0.5 s: Box default/b is not there"
-    assert 'last seen: Box default/a: {"spec": {"size": 3}}' in text
+    assert text.splitlines()[0] == f"not so after 0.5 s: Box {world.namespace}/b is not there"
+    assert f'last seen: Box {world.namespace}/a: {{"spec": {{"size": 3}}}}' in text
     assert "Box a: ReconcileError: no boxes left" in text
 
 

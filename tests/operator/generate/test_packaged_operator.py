@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from python_image import make_image
 from tests.conftest import Kubectl
+from tests.elsewhere import serving
 
 from cove.client import Client
-from cove.engines.embedded import embedded
 from cove.kube.gvk import GVR
 from cove.node.docker import find_engine
 from cove.node.docker.connection import Engine
@@ -92,7 +92,7 @@ async def test_an_example_runs_in_the_cluster_as_it_was_generated(
     options = Options(module="greeter:op", image=image, namespace="greetings", replicas=2)
     write(generate("all", load("greeter").op, options), tmp_path)
 
-    async with embedded(container_engine="docker") as cluster:
+    async with serving(container_engine="docker") as cluster:
         client = cluster.client
         await Kubectl(cluster.kubeconfig_path)("apply", "-k", str(tmp_path / "installer"))
         await until(client, DEPLOYMENTS, "greetings", ready(2))
@@ -122,7 +122,7 @@ async def test_webhooks_are_asked_through_the_service_that_was_generated(
     options = Options(module="shop:op", image=image, namespace="shops", prefix="my-")
     write(generate("all", load("shop").op, options), tmp_path)
 
-    async with embedded(container_engine="docker") as cluster:
+    async with serving(container_engine="docker") as cluster:
         client = cluster.client
         await Kubectl(cluster.kubeconfig_path)("apply", "-k", str(tmp_path / "installer"))
         await until(client, DEPLOYMENTS, "shops", ready(1))
@@ -152,7 +152,7 @@ async def test_versions_are_converted_through_the_service_that_was_generated(
     options = Options(module="schedules:op", image=image, namespace="schedules")
     write(generate("all", load("schedules").op, options), tmp_path)
 
-    async with embedded(container_engine="docker") as cluster:
+    async with serving(container_engine="docker") as cluster:
         client = cluster.client
         await Kubectl(cluster.kubeconfig_path)("apply", "-k", str(tmp_path / "installer"))
         await until(client, DEPLOYMENTS, "schedules", ready(1))

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.elsewhere import answered, outstanding
+
 from cove.client import ManualClock
 from cove.engines.embedded import EmbeddedCluster
 from cove.operator.leadership.elector import Elector
@@ -36,6 +38,10 @@ class Time:
     async def settle(self, turns: int = 40) -> None:
         for _ in range(turns):
             await asyncio.sleep(0)
+        while outstanding():
+            await answered()
+            for _ in range(turns):
+                await asyncio.sleep(0)
 
     async def pass_by(self, seconds: float, step: float = 0.5) -> None:
         """Let time pass in steps, each with what it causes."""

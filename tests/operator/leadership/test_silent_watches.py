@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import pytest
 from replicas import Time
+from tests.elsewhere import serving
 from tests.operator.runtime.operator_world import Cache, define, operating
 
 from cove.client import Client, Informer, kubeconfig
 from cove.client._http import _socket
-from cove.engines.embedded import EmbeddedCluster, embedded
+from cove.engines.embedded import EmbeddedCluster
 from cove.kube.gvk import GVR
 from cove.operator import Operator, Settings
 
@@ -100,7 +101,7 @@ async def test_connections_ask_now_and_then_whether_the_server_is_there() -> Non
     with _socket(address) as made:
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert made.getblocking() is False
-    async with embedded(nodes=0, controllers=False) as cluster:
+    async with serving(nodes=0, controllers=False) as cluster:
         connection = kubeconfig.load(cluster.kubeconfig_path)
         async with Client.connect(connection) as client:
             assert (await client.version())["major"] == "1"

@@ -11,10 +11,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode, get_tracer
+from tests.elsewhere import serving
 from tests.operator.runtime.operator_world import Cache, define, operating
 
 from cove.client import Client, ManualClock, kubeconfig
-from cove.engines.embedded import EmbeddedCluster, embedded
+from cove.engines.embedded import EmbeddedCluster
 from cove.kube.gvk import GVR
 from cove.operator import Operator, Retry, RetryError, Runtime, TerminalError
 from cove.operator.health import HealthServer
@@ -161,7 +162,7 @@ async def test_who_leads_and_what_is_held_is_told(api: EmbeddedCluster) -> None:
 
 async def test_requests_are_counted_by_code_method_and_host() -> None:
     maps = GVR("", "v1", "configmaps")
-    async with embedded(nodes=0, controllers=False) as cluster:
+    async with serving(nodes=0, controllers=False) as cluster:
         connection = kubeconfig.load(cluster.kubeconfig_path)
         host = connection.server.removeprefix("https://")
         async with Client.connect(connection) as below:

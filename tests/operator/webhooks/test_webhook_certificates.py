@@ -121,6 +121,9 @@ async def test_a_replica_follows_what_another_has_renewed(
     assert one.keys.authorities == other.keys.authorities
 
 
+@pytest.mark.embedded(
+    "days that pass at once end hundreds of watches, which takes longer over HTTPS"
+)
 async def test_replicas_that_renew_at_once_agree(api: EmbeddedCluster, clock: TravelClock) -> None:
     # Watches end with time: in two years very many of them do.
     short = Lifetimes(authority=timedelta(days=3), certificate=timedelta(days=1))
@@ -238,6 +241,7 @@ async def test_the_bundle_has_both_authorities_while_one_follows_the_other(
     assert base64.b64decode(stored["data"]["ca.crt"]) == last.bundle
 
 
+@pytest.mark.embedded("it closes connections of the server, in this process")
 async def test_renewal_needs_no_restart_while_requests_go_on(
     api: EmbeddedCluster, clock: TravelClock
 ) -> None:

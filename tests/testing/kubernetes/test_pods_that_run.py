@@ -18,7 +18,10 @@ import pytest
 import cove
 from cove.testing import Kubernetes, Timeline, environment
 
-pytestmark = pytest.mark.requires("docker", "root", "caddy", "registry")
+pytestmark = [
+    pytest.mark.requires("docker", "root", "caddy", "registry"),
+    pytest.mark.embedded("cove's registry and ingress are not elsewhere"),
+]
 
 IMAGE = "cove.dev/testing-busybox:1"
 APP = """

@@ -15,7 +15,7 @@ __all__ = ["Outcome", "Project"]
 INI = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
 # What a run inherits of the environment would be pytest's own of the run that runs it.
 HIDDEN = (
-    *("PYTEST_CURRENT_TEST", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COVE_ENGINE"),
+    *("PYTEST_CURRENT_TEST", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"),
     # Each run would compile all of cove anew.
     "PYTHONDONTWRITEBYTECODE",
 )

@@ -70,7 +70,7 @@ def test_clock(clock): pass
 
 async def test_the_same_tests_run_on_both(project: Project) -> None:
     project.write("test_shop.py", SUITE)
-    here = await project.run("-rs")
+    here = await project.run("-rs", "--cove-engine=embedded")
     assert here.counts == {"passed": 9}, here.text
 
     async with cove.embedded() as elsewhere:

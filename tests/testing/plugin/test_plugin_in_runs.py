@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 from runs import Project
+from tests.elsewhere import ENGINE
 
 import cove
 from cove.kube.gvk import GVR
@@ -37,6 +38,7 @@ def names(k8s):
 # -- environments
 
 
+@pytest.mark.embedded("elsewhere setup runs for every test: there are no forks")
 async def test_setup_runs_once_and_every_test_starts_from_it(project: Project) -> None:
     project.write(
         "test_shop.py",
@@ -73,6 +75,7 @@ class TestOld(unittest.TestCase):
     assert project.left == []
 
 
+@pytest.mark.embedded("it declares how many nodes there are")
 async def test_an_environment_of_a_folder_and_one_of_a_module(project: Project) -> None:
     project.write("conftest.py", ENVIRONMENT)
     project.write(
@@ -132,7 +135,7 @@ async def test_services_run_beside_the_tests_own_cluster(project: Project) -> No
     project.write(
         "test_services.py",
         """
-        import sys, urllib.request, yaml
+        import os, sys, urllib.request, yaml
 
         class Mail:
             made = 0
@@ -163,8 +166,9 @@ async def test_services_run_beside_the_tests_own_cluster(project: Project) -> No
         @pytest.mark.parametrize("n", [1, 2])
         def test_it(k8s, once, api, mail, queue, shared, named, n):
             config = yaml.safe_load(open(read(api.url)))
-            assert config["clusters"][0]["cluster"]["server"] == k8s.url
-            assert read(once.url) == "none"
+            own = yaml.safe_load(k8s.kubeconfig.read_text())
+            assert config["clusters"][0]["cluster"]["server"] == own["clusters"][0]["cluster"]["server"]
+            assert read(once.url) == os.environ.get("KUBECONFIG", "none")
             assert queue == ["first"] and named == "k8s"
             before = seen.setdefault("once", once.url), seen.setdefault("shared", shared)
             assert before == (once.url, shared)
@@ -193,6 +197,7 @@ WRONG = {
 }
 
 
+@pytest.mark.embedded("options that make a cluster are not read elsewhere")
 async def test_what_is_declared_wrongly_is_told(project: Project) -> None:
     for name, (source, _) in WRONG.items():
         text = "@environment\n" + source + "\ndef test_it(k8s): pass\n"
@@ -227,6 +232,10 @@ async def test_a_setup_that_fails_is_not_tried_for_every_test(project: Project) 
 # -- scopes, engines, dependencies
 
 
+# An engine that this run is not on.
+OTHER = "embedded" if ENGINE == "k3s" else "k3s"
+
+
 async def test_scopes(project: Project) -> None:
     project.write(
         "test_scopes.py",
@@ -243,18 +252,19 @@ class TestShared:
 def test_after(k8s):
     assert names(k8s) == ["warm"]
 
-@pytest.mark.cove(engine="existing")
+@pytest.mark.cove(engine="OTHER")
 def test_elsewhere(k8s): assert False
 
-@pytest.mark.cove(engine=["embedded", "k3s"])
+@pytest.mark.cove(engine=["OTHER", "ENGINE"])
 def test_here(k8s): pass
-""",
+""".replace("OTHER", OTHER).replace("ENGINE", ENGINE),
     )
     outcome = await project.run("-rs")
     assert outcome.counts == {"passed": 6, "skipped": 1}, outcome.text
-    assert "needs the engine existing; this is embedded" in outcome.text
+    assert f"needs the engine {OTHER}; this is {ENGINE}" in outcome.text
 
 
+@pytest.mark.embedded("forks")
 async def test_a_test_starts_from_the_end_of_another(project: Project) -> None:
     project.write(
         "test_chain.py",
@@ -309,6 +319,7 @@ async def test_markers_that_mean_nothing_are_told(project: Project, marker: str,
 # -- bad tests
 
 
+@pytest.mark.embedded("it deletes a node and stops the server")
 async def test_the_next_test_is_untouched_whatever_the_last_one_did(project: Project) -> None:
     project.write(
         "test_bad.py",
@@ -374,6 +385,7 @@ def test_5_the_rest_is_as_it_was(k8s, faults):
     assert project.left == []
 
 
+@pytest.mark.embedded("faults")
 async def test_a_test_that_hangs_can_be_interrupted(project: Project) -> None:
     project.write(
         "test_hangs.py",
@@ -431,6 +443,7 @@ def test_long(k8s, n):
 # -- xdist
 
 
+@pytest.mark.embedded("forks")
 async def test_workers_share_one_warm_state(project: Project) -> None:
     project.write(
         "test_many.py",
@@ -464,6 +477,7 @@ async def test_only_what_failed_and_stopping_at_the_first(project: Project) -> N
 # -- keeping
 
 
+@pytest.mark.embedded("a cluster is kept; elsewhere a namespace is")
 @pytest.mark.parametrize("scope", ["test", "session"])
 async def test_the_cluster_of_a_failed_test_is_kept(project: Project, scope: str) -> None:
     project.write(

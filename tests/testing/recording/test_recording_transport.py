@@ -338,6 +338,7 @@ async def test_a_connection_into_a_pod_is_a_call(api: EmbeddedCluster, timeline:
     assert (call.status, call.error) == (404, 'pods "nobody" not found')
 
 
+@pytest.mark.embedded("a transport in process has no WebSockets")
 async def test_a_transport_passes_the_rest_through(api: EmbeddedCluster, tmp_path: Path) -> None:
     connection = kubeconfig.load(str(api.kubeconfig_path))
     async with HttpTransport(connection) as inner:

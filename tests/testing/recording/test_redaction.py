@@ -11,9 +11,10 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests.elsewhere import serving
 
 from cove.client import Client
-from cove.engines.embedded import EmbeddedCluster, embedded
+from cove.engines.embedded import EmbeddedCluster
 from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
 from cove.testing.recording import RecordingTransport, ServerTap, redact, redact_text
@@ -229,6 +230,7 @@ async def _live(client: Client, value: str, other: str) -> None:
             pass
 
 
+@pytest.mark.embedded("the tap is in the server's process")
 @settings(
     max_examples=15,
     deadline=None,
@@ -239,7 +241,7 @@ async def _live(client: Client, value: str, other: str) -> None:
 @given(VALUE, VALUE)
 def test_no_byte_of_a_secret_reaches_a_timeline(value: str, other: str) -> None:
     async def run() -> str:
-        async with embedded(nodes=0, controllers=False) as cluster:
+        async with serving(nodes=0, controllers=False) as cluster:
             timeline = Timeline("a test")
             watch = Timeline("its watch")
             with ServerTap(cluster.api, timeline) as tap:

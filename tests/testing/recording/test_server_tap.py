@@ -21,6 +21,8 @@ from cove.testing import operating
 from cove.testing.recording import RecordingTransport, ServerTap, agent_of, slot
 from cove.testing.timeline import Call, Timeline
 
+pytestmark = pytest.mark.embedded("the tap is in the server's process")
+
 MAPS = GVR("", "v1", "configmaps")
 Doc = dict[str, Any]
 

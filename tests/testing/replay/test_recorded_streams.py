@@ -9,22 +9,23 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Kubectl
+from tests.elsewhere import serving
 from tests.server.streams.conftest import make_pod
 from tests.server.streams.local_kubelet import LocalKubelet
 
 from cove.client import Client, HttpTransport, kubeconfig
-from cove.engines.embedded import EmbeddedCluster, embedded
+from cove.engines.embedded import EmbeddedCluster
 from cove.testing.recording import RecordingTransport, ServerTap
 from cove.testing.replay import Entry, Recording, RecordingProxy, Writer
 from cove.testing.timeline import Timeline
+
+pytestmark = pytest.mark.embedded("its kubelet is the server's, in this process")
 
 
 @pytest.fixture
 async def real() -> AsyncIterator[EmbeddedCluster]:
     """A cluster with a pod whose containers are processes of this machine."""
-    async with embedded(
-        nodes=0, controllers=False, disable_admission=["ServiceAccount"]
-    ) as cluster:
+    async with serving(nodes=0, controllers=False, disable_admission=["ServiceAccount"]) as cluster:
         cluster.api.kubelet = LocalKubelet()
         await make_pod(cluster, "web")
         yield cluster

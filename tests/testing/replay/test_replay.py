@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 from tests.conftest import BIN, Kubectl, execute
+from tests.elsewhere import serving
 
 from cove.client import Client, HttpTransport, UnreachableError, kubeconfig
-from cove.engines.embedded import EmbeddedCluster, embedded
+from cove.engines.embedded import EmbeddedCluster
 from cove.kube.gvk import GVR
 from cove.kube.status import StatusError
 from cove.testing.replay import (
@@ -47,7 +48,7 @@ def a_map(name: str, **data: str) -> Doc:
 @pytest.fixture
 async def real() -> AsyncIterator[EmbeddedCluster]:
     """What stands for a real cluster."""
-    async with embedded("real", nodes=1) as cluster:
+    async with serving("real", nodes=1) as cluster:
         yield cluster
 
 

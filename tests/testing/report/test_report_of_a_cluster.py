@@ -94,6 +94,7 @@ async def test_what_is_secret_reaches_no_report(api: EmbeddedCluster) -> None:
     assert [event.passed for event in timeline.assertions] == [True, False]
 
 
+@pytest.mark.embedded("the tap is in the server's process")
 @pytest.mark.requires("kubectl")
 async def test_other_programs_are_on_the_page_with_what_they_changed(
     cluster: EmbeddedCluster, kubectl: Kubectl
