@@ -217,6 +217,50 @@ def test_old_elements_of_map_lists_are_found_by_their_keys() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rule", "value", "holds"),
+    [
+        ("!format.dns1123Label().validate(self.name).hasValue()", "a-b", True),
+        ("!format.dns1123Label().validate(self.name).hasValue()", "A_b", False),
+        (
+            "format.uuid().validate(self.name).value() == ['does not match the UUID format']",
+            "x",
+            True,
+        ),
+        ("format.byte().validate(self.name).orValue([]).size() == 0", "YQ==", True),
+        ("format.date().validate(self.name).value()[0] == 'invalid date'", "2026-99-99", True),
+        ("format.uri().validate(self.name).value()[0].startsWith('parse \"x\"')", "x", True),
+        ("(format.dns1035Label()) . validate (self.name + ')') . hasValue()", "a", True),
+        (
+            "self.name != '.validate(' && !format.qualifiedName().validate('a/b').hasValue()",
+            "a",
+            True,
+        ),
+        # None is not null.
+        ("format.dns1123Label().validate(self.name) == null", "a", False),
+    ],
+)
+def test_formats_tell_what_is_wrong_as_an_optional(rule: str, value: str, holds: bool) -> None:
+    schema = parse({**OBJECT, "x-kubernetes-validations": [{"rule": rule}]})
+    assert SchemaContext.root(schema).check({"rule": rule}).error == ""
+    found = rules(schema, root=True)
+    assert found is not None
+
+    assert (found.validate({"name": value}, None) == []) is holds
+
+
+def test_what_a_format_cannot_take_is_told_where_it_was_written() -> None:
+    error = (
+        SchemaContext.root(parse(OBJECT)).check({"rule": "format.uuid().validate(1) == null"}).error
+    )
+
+    assert error == (
+        "compilation failed: ERROR: <input>:1:23: found no matching overload for 'validate' "
+        "applied to 'kubernetes.NamedFormat.(int)'\n | format.uuid().validate(1) == null\n"
+        " | ......................^"
+    )
+
+
+@pytest.mark.parametrize(
     ("rule", "cost"),
     [
         ("self.count > 1", 3),

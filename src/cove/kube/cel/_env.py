@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from cove.kube.cel._functions import extension
+from cove.kube.cel._optionals import with_optionals
 from cove.kube.cel._pool import new_pool, type_of
 from cove.kube.cel._types import DeclType
 
@@ -106,6 +107,7 @@ class Program:
     __slots__ = ("_expression", "_optional")
 
     def __init__(self, source: str, *, optional_old_self: bool = False) -> None:
+        source = with_optionals(source)
         if optional_old_self:
             source = f"{_OPTIONAL_VALUE}{source}\n)"
         self._optional = optional_old_self

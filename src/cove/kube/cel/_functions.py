@@ -6,6 +6,7 @@ Source: https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-cel-libra
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable
 from itertools import pairwise
@@ -225,8 +226,15 @@ def _named_formats() -> dict[str, Callable[[str], list[str]]]:
     from cove.kube import names
     from cove.kube.structural import _formats
 
-    def by_format(name: str) -> Callable[[str], list[str]]:
-        return lambda text: [] if _formats.check(name, text) else [f"does not match {name} format"]
+    def by_format(name: str, problem: str) -> Callable[[str], list[str]]:
+        return lambda text: [] if _formats.check(name, text) else [problem]
+
+    def uri(text: str) -> list[str]:
+        try:
+            _parse_url(text)
+        except ValueError:
+            return [f"parse {json.dumps(text, ensure_ascii=False)}: invalid URI for request"]
+        return []
 
     def prefix(check: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
         return lambda text: check(names.mask_trailing_dash(text))
@@ -240,11 +248,11 @@ def _named_formats() -> dict[str, Callable[[str], list[str]]]:
         "dns1123SubdomainPrefix": prefix(names.is_dns1123_subdomain),
         "dns1035LabelPrefix": prefix(names.is_dns1035_label),
         "labelValue": names.is_label_value,
-        "uri": by_format("uri"),
-        "uuid": by_format("uuid"),
-        "byte": by_format("byte"),
-        "date": by_format("date"),
-        "datetime": by_format("datetime"),
+        "uri": uri,
+        "uuid": by_format("uuid", "does not match the UUID format"),
+        "byte": by_format("byte", "invalid base64"),
+        "date": by_format("date", "invalid date"),
+        "datetime": by_format("datetime", "invalid datetime"),
     }
 
 
@@ -478,6 +486,15 @@ def extension(cel: Any, pool: Any, *, typed: bool) -> list[Any]:
             [],
             lambda name=name: messages.make("NamedFormat", name),
         )
+    # What is evaluated makes an optional of the list: see with_optionals.
+    problems = t.AbstractType("optional_type", [strings]) if typed else strings
+    add(
+        "validate",
+        "format-validate",
+        problems,
+        [format_t, t.STRING],
+        lambda f, v: named[f.value](v),
+    )
     return [
         cel.CelExtension(
             "kubernetes",
