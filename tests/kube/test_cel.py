@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from cove.kube.cel import Rules, SchemaContext, escape, rules, unescape
+from cove.kube.cel._urls import UrlError, parse_url
 from cove.kube.structural import parse
 
 OBJECT = {
@@ -258,6 +260,50 @@ def test_what_a_format_cannot_take_is_told_where_it_was_written() -> None:
         "applied to 'kubernetes.NamedFormat.(int)'\n | format.uuid().validate(1) == null\n"
         " | ......................^"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("https://a.b:80/c/d?e=f", ("https", "a.b:80", "a.b", "80", "/c/d", {"e": ["f"]})),
+        ("HTTP://u:p@a/x y#z", ("http", "a", "a", "", "/x%20y%23z", {})),
+        ("https://[::1]:8/", ("https", "[::1]:8", "::1", "8", "/", {})),
+        ("mailto:me?a", ("mailto", "", "", "", "", {"a": [""]})),
+        ("/path", ("", "", "", "", "/path", {})),
+        ("oci://a", ("oci", "a", "a", "", "", {})),
+    ],
+)
+def test_urls(text: str, parts: tuple[Any, ...]) -> None:
+    url = parse_url(text)
+    assert (url.scheme, url.host, url.hostname, url.port, url.path, url.parameters) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "empty url"),
+        ("a/b", "invalid URI for request"),
+        (":a", "missing protocol scheme"),
+        ("http://#%blah$#@", "net/url: invalid userinfo"),
+        ("http://a b/", 'invalid character " " in host name'),
+        ("http://a:b/", 'invalid port ":b" after host'),
+        ("http://::1/", 'invalid port "::1" after host'),
+        ("http://[::1/", "missing ']' in host"),
+        ("http://a/%zz", 'invalid URL escape "%zz"'),
+        ("http://a%41/", 'invalid URL escape "%41"'),
+        ("http://a/\n", "net/url: invalid control character in URL"),
+    ],
+)
+def test_what_go_takes_for_no_url(text: str, why: str) -> None:
+    with pytest.raises(UrlError) as raised:
+        parse_url(text)
+    assert str(raised.value) == f"parse {json.dumps(text)}: {why}"
+
+
+def test_a_conversion_that_fails_is_told_in_cel_gos_words() -> None:
+    schema = parse({**OBJECT, "x-kubernetes-validations": [{"rule": "int(self.name) > 1"}]})
+    (error,) = rules(schema, root=True).validate({"name": "a"}, None)
+    assert "type conversion error from 'string' to 'int'" in error.text
 
 
 @pytest.mark.parametrize(

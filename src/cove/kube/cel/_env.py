@@ -209,6 +209,7 @@ def _split(types: str) -> tuple[str, str]:
 
 
 _KEY = re.compile(r'^Key not found in map : "?(.*?)"?$')
+_CONVERT = re.compile(r"^cannot convert (\w+) to (\w+)$")
 _INDEX = re.compile(r"^Index error: index=(-?\d+) size=\d+$")
 
 
@@ -219,6 +220,8 @@ def _runtime(text: str) -> str:
         return f"no such key: {match[1]}"
     if match := _INDEX.match(text):
         return f"index out of bounds: {match[1]}"
+    if match := _CONVERT.match(text):
+        return f"type conversion error from '{match[1]}' to '{match[2]}'"
     if text == "divide by zero":
         return "division by zero"
     if text.startswith("No matching overloads found"):

@@ -6,15 +6,14 @@ Source: https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-cel-libra
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
 
 from cove.kube import quantity as q
 from cove.kube.cel._pool import K8S_TYPES
+from cove.kube.cel._urls import Url, UrlError, parse_url
 from cove.kube.structural import compile_pattern
 
 __all__ = ["extension"]
@@ -114,32 +113,11 @@ def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
 # -- URLs
 
 
-def _parse_url(text: str) -> Any:
-    if not text.isprintable() or " " in text:
-        raise ValueError(f"URL parse error during conversion from string: parse {text!r}")
-    parts = urlsplit(text)
-    if not parts.scheme and not text.startswith("/"):
-        raise ValueError(
-            f'URL parse error during conversion from string: parse "{text}": invalid URI for request'
-        )
-    return parts
-
-
-def _host(text: str) -> str:
-    return str(_parse_url(text).netloc.rpartition("@")[2])
-
-
-def _hostname(text: str) -> str:
-    host = _host(text)
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
-
-
-def _port(text: str) -> str:
-    host = _host(text)
-    rest = host.partition("]")[2] if host.startswith("[") else host
-    return rest.partition(":")[2]
+def _url(text: str) -> Url:
+    try:
+        return parse_url(text)
+    except UrlError as e:
+        raise ValueError(f"URL parse error during conversion from string: {e}") from None
 
 
 # -- addresses
@@ -231,9 +209,9 @@ def _named_formats() -> dict[str, Callable[[str], list[str]]]:
 
     def uri(text: str) -> list[str]:
         try:
-            _parse_url(text)
-        except ValueError:
-            return [f"parse {json.dumps(text, ensure_ascii=False)}: invalid URI for request"]
+            parse_url(text)
+        except UrlError as e:
+            return [str(e)]
         return []
 
     def prefix(check: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
@@ -315,28 +293,28 @@ def extension(cel: Any, pool: Any, *, typed: bool) -> list[Any]:
 
     # URLs
     def url(text: str) -> Any:
-        _parse_url(text)
+        _url(text)
         return messages.make("URL", text)
 
     declare("url", "string_to_url", url_t, [t.STRING], url)
-    declare("isURL", "is_url_string", t.BOOL, [t.STRING], _try(_parse_url))
-    add("getScheme", "url_get_scheme", t.STRING, [url_t], lambda u: _parse_url(u.value).scheme)
-    add("getHost", "url_get_host", t.STRING, [url_t], lambda u: _host(u.value))
-    add("getHostname", "url_get_hostname", t.STRING, [url_t], lambda u: _hostname(u.value))
-    add("getPort", "url_get_port", t.STRING, [url_t], lambda u: _port(u.value))
+    declare("isURL", "is_url_string", t.BOOL, [t.STRING], _try(parse_url))
+    add("getScheme", "url_get_scheme", t.STRING, [url_t], lambda u: _url(u.value).scheme)
+    add("getHost", "url_get_host", t.STRING, [url_t], lambda u: _url(u.value).host)
+    add("getHostname", "url_get_hostname", t.STRING, [url_t], lambda u: _url(u.value).hostname)
+    add("getPort", "url_get_port", t.STRING, [url_t], lambda u: _url(u.value).port)
     add(
         "getEscapedPath",
         "url_get_escaped_path",
         t.STRING,
         [url_t],
-        lambda u: _parse_url(u.value).path,
+        lambda u: _url(u.value).path,
     )
     add(
         "getQuery",
         "url_get_query",
         t.Map(t.STRING, strings),
         [url_t],
-        lambda u: parse_qs(_parse_url(u.value).query, keep_blank_values=True),
+        lambda u: _url(u.value).parameters,
     )
 
     # quantities
