@@ -236,6 +236,18 @@ def test_custom_resources_may_follow_their_definition(k8s: Kubernetes) -> None:
     assert k8s.objects.list("example.com/v1", "Cache").items[0].kind == "Cache"
 
 
+def test_values_in_yaml_are_what_kubectl_takes_them_for(k8s: Kubernetes) -> None:
+    """A day is a text, a small number is a number, and ``on`` is true."""
+    cache = (
+        "apiVersion: example.com/v1\nkind: Cache\nmetadata: {name: c, annotations: {day: 2026-01-02}}\n"
+        "spec: {size: 3, day: 2026-01-02, small: 1e-05, on: off}\n"
+    )
+    k8s.apply(CRD + "---\n" + cache)
+    read = k8s.get("ca/c")
+    assert read.metadata.annotations["day"] == "2026-01-02"
+    assert dict(read.spec) == {"size": 3, "day": "2026-01-02", "small": 1e-05, "true": False}
+
+
 def test_files_are_paths(k8s: Kubernetes, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(DEPLOYMENT.replace("web", "other"))
     k8s.apply(tmp_path / "d.yaml")

@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
+from cove.kube.catalogue._text import _yaml_loader
 from cove.testing.values import unwrap
 
 __all__ = ["camel", "document", "documents"]
 
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PARTS = re.compile(r"_([a-z0-9])")
 
 
@@ -54,11 +54,7 @@ def documents(source: Any) -> Iterator[dict[str, Any]]:
     if isinstance(source, Path):
         yield from documents(source.read_text())
     elif isinstance(source, str | bytes):
-        try:
-            loaded = list(yaml.load_all(source, Loader))
-        except yaml.YAMLError as e:
-            raise ValueError(f"this is no YAML: {e}") from e
-        for each in loaded:
+        for each in _read(source):
             if each is not None and not isinstance(each, Mapping):
                 raise ValueError(
                     f"a document is a mapping, not {type(each).__name__}: {str(each)[:60]!r}; a "
@@ -70,6 +66,22 @@ def documents(source: Any) -> Iterator[dict[str, Any]]:
             yield from documents(each)
     elif source is not None:
         yield from _one(document(source))
+
+
+def _read(text: str | bytes) -> list[Any]:
+    """The documents of a text, whose values resolve as kubectl's do: there are no dates."""
+    found = []
+    try:
+        loader = _yaml_loader()(text)
+        loader.repeated = []
+        try:
+            while loader.check_data():
+                found.append(loader.get_data())
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
+        raise ValueError(f"this is no YAML: {e}") from e
+    return found
 
 
 def _one(each: Any) -> Iterator[dict[str, Any]]:

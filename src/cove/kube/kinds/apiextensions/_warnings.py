@@ -25,24 +25,27 @@ def schemas_of(spec: Document) -> Iterator[Document]:
 
 
 def every_schema(schema: Any) -> Iterator[Document]:
-    """A schema and all that it is made of."""
-    if not isinstance(schema, Mapping):
-        return
-    yield schema
-    items = schema.get("items")
-    if isinstance(items, list):
-        for inner in items:
-            yield from every_schema(inner)
-    else:
-        yield from every_schema(items)
-    for key in ("allOf", "anyOf", "oneOf"):
-        for inner in schema.get(key) or ():
-            yield from every_schema(inner)
-    for key in ("not", "additionalProperties", "additionalItems"):
-        yield from every_schema(schema.get(key))
-    for key in ("properties", "patternProperties", "definitions", "dependencies"):
-        for inner in (schema.get(key) or {}).values():
-            yield from every_schema(inner)
+    """A schema and all that it is made of, from the outside in."""
+    # No generators within generators: large definitions are 20 deep, and this is asked often.
+    waiting = [schema]
+    while waiting:
+        here = waiting.pop()
+        if not isinstance(here, Mapping):
+            continue
+        yield here
+        inner: list[Any] = []
+        items = here.get("items")
+        if isinstance(items, list):
+            inner += items
+        else:
+            inner.append(items)
+        for key in ("allOf", "anyOf", "oneOf"):
+            inner += here.get(key) or ()
+        inner += [here.get(key) for key in ("not", "additionalProperties", "additionalItems")]
+        for key in ("properties", "patternProperties", "definitions", "dependencies"):
+            inner += (here.get(key) or {}).values()
+        inner.reverse()
+        waiting += inner
 
 
 def _formats(spec: Document) -> list[str]:
