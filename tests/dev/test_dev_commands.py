@@ -319,7 +319,12 @@ async def test_the_same_commands_work_on_a_cluster_by_its_context(
         assert (found["engine"], found["server"]) == ("existing", up["server"])
         assert found["registry"] == up["registry"]  # the cluster says so itself
         assert "Hello" in await place.served()
+        # Nobody's environment leads there any more: it is known all the same.
+        assert Path(found["kubeconfig"]).is_file()
+        changed.setenv("KUBECONFIG", str(place.home / "none"))
         _, said = await place.cove("down", "--name", "elsewhere")
+        assert not Path(found["kubeconfig"]).exists()
+        changed.setenv("KUBECONFIG", up["kubeconfig"])
         assert "deployment/gateway deleted" in said
         out, _ = await place.cove("up", "-o", "json")
         assert json.loads(out)["server"] == up["server"]  # the cluster itself stays

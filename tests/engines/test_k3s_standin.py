@@ -377,6 +377,23 @@ async def test_a_cluster_that_is_not_ready_in_time_is_given_up(
         assert await what_is_left(engine, cluster) == []
 
 
+async def test_an_agent_that_never_joins_is_told_and_nothing_is_left(
+    start: Open, engine: Engine, said: list[str]
+) -> None:
+    clock = ManualClock()
+    async with behind(nodes=1) as served:
+        cluster = start(served, agents=1, clock=clock)
+        entering = asyncio.ensure_future(cluster.__aenter__())
+        async with asyncio.timeout(WAIT):
+            while not any("1 of 2 nodes ready: 1 has not registered" in line for line in said):
+                clock.advance(0.25)
+                await asyncio.sleep(0.01)
+        await passes(clock, entering, K3sOptions().ready_timeout)
+        with pytest.raises(K3sError, match=r"not ready after 600 s: 1 of 2 nodes ready: 1 has not"):
+            await entering
+        assert await what_is_left(engine, cluster) == []
+
+
 async def test_a_kubeconfig_that_cannot_be_read_is_told_with_what_k3s_said(
     start: Open, engine: Engine, said: list[str]
 ) -> None:
