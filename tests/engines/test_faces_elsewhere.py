@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +108,23 @@ async def run(cove: Cove, *arguments: str | Path) -> Any:
     return done
 
 
+@asynccontextmanager
+async def running(cove: Cove, file: Path) -> AsyncIterator[None]:
+    """The small application, ended even if it did not start."""
+    try:
+        await run(cove, "up", file, "--detach")
+        yield
+    finally:
+        await asyncio.to_thread(cove.attempt, "down", "small")
+
+
 async def test_the_small_application_runs_there_and_leaves_the_cluster_up(
     elsewhere: EmbeddedCluster, cove: Cove, tmp_path: Path
 ) -> None:
     folder = tmp_path / "small"
     shutil.copytree(EXAMPLES / "small", folder)
 
-    await run(cove, "up", folder / "app.py", "--detach")
-    try:
+    async with running(cove, folder / "app.py"):
         done = await run(cove, "status", "--app", "small", "-o", "json")
         rows = {row["name"]: row for row in json.loads(done.out)}
         async with (
@@ -122,8 +132,6 @@ async def test_the_small_application_runs_there_and_leaves_the_cluster_up(
             session.get(rows["api"]["url"]) as answer,
         ):
             text = await answer.text()
-    finally:
-        await run(cove, "down", "small")
 
     assert rows["k8s"]["url"] == elsewhere.url
     assert {name: row["state"] for name, row in rows.items()} == {
@@ -147,13 +155,10 @@ async def test_an_application_has_a_namespace_of_its_own_there_and_takes_it_back
         file.read_text().replace('app.cluster("k8s")', 'app.cluster("k8s", namespace="mine")')
     )
 
-    await run(cove, "up", file, "--detach")
-    try:
+    async with running(cove, file):
         there = (await elsewhere.client.list(DEPLOYMENTS)).items
         namespace = await elsewhere.client.get(NAMESPACES, "mine")
         log = (await run(cove, "logs", "k8s")).out
-    finally:
-        await run(cove, "down", "small")
 
     assert {d["metadata"]["namespace"] for d in there} == {"mine"}
     assert namespace["metadata"]["labels"][LABEL] == "small-k8s"
