@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from cove.kube.catalogue._text import _yaml_loader
+from cove.kube.catalogue.codec import yaml_loader
 
 __all__ = ["Text", "YamlError", "dump", "load", "split"]
 
@@ -73,7 +73,7 @@ def load(text: str, first_line: int = 1) -> tuple[Any, list[str]]:
     import yaml
 
     try:
-        loader = _yaml_loader()(text)
+        loader = yaml_loader()(text)
     except yaml.reader.ReaderError as e:
         line = text.count("\n", 0, e.position) + first_line
         raise YamlError(f"{e.reason}: U+{e.character:04X}", line) from None
@@ -110,7 +110,7 @@ def _dumper() -> Any:
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
-    readers = (_yaml_loader().yaml_implicit_resolvers, yaml.SafeDumper.yaml_implicit_resolvers)
+    readers = (yaml_loader().yaml_implicit_resolvers, yaml.SafeDumper.yaml_implicit_resolvers)
 
     def text(dumper: Any, value: str) -> Any:
         plain = _PLAIN.fullmatch(value) is not None and not any(

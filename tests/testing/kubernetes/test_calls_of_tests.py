@@ -248,6 +248,16 @@ def test_values_in_yaml_are_what_kubectl_takes_them_for(k8s: Kubernetes) -> None
     assert dict(read.spec) == {"size": 3, "day": "2026-01-02", "small": 1e-05, "true": False}
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"), [("n", "false"), ("on", "true"), ("007", "7"), ("[a]", r'\["a"\]')]
+)
+def test_a_name_that_yaml_takes_for_something_else_is_told(
+    k8s: Kubernetes, name: str, shown: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"metadata\.name of a ConfigMap is {shown}, not a text"):
+        k8s.apply(f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}}}")
+
+
 def test_files_are_paths(k8s: Kubernetes, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(DEPLOYMENT.replace("web", "other"))
     k8s.apply(tmp_path / "d.yaml")

@@ -85,6 +85,8 @@ class Project:
                 process.kill()
                 await process.wait()
         assert process.returncode is not None
+        # Shown where the test that it is for fails.
+        print(out.decode())
         return Outcome(process.returncode, out.decode())
 
     @property

@@ -108,13 +108,13 @@ async def test_an_asynchronous_setup_and_one_without_anything_declared(project: 
         class Env:
             k8s = cove.cluster()
             async def setup(self):
-                await self.k8s.aio.apply("{apiVersion: v1, kind: Namespace, metadata: {name: n}}")
+                await self.k8s.aio.apply("{apiVersion: v1, kind: Namespace, metadata: {name: own}}")
 
         def test_it(k8s):
-            assert k8s.exists("ns/n")
+            assert k8s.exists("ns/own")
         """,
     )
-    project.write("test_default.py", "def test_it(k8s):\n    assert not k8s.exists('ns/n')\n")
+    project.write("test_default.py", "def test_it(k8s):\n    assert not k8s.exists('ns/own')\n")
     assert (await project.run()).counts == {"passed": 2}
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "read_pairs",
     "type_meta",
     "unrecognized",
+    "yaml_loader",
 ]
 
 
@@ -153,7 +154,7 @@ _YES = frozenset(("y", "yes", "on", "true"))
 
 
 @cache
-def _yaml_loader() -> Any:
+def yaml_loader() -> Any:
     """PyYAML's C loader, resolving what sigs.k8s.io/yaml does: no timestamps, no sexagesimals."""
     import yaml
 
@@ -245,7 +246,7 @@ def load_yaml(raw: bytes) -> tuple[Any, Sequence[str]]:
     import yaml
 
     _check_depth(raw)
-    loader = _yaml_loader()(raw)
+    loader = yaml_loader()(raw)
     loader.repeated = []
     try:
         doc = loader.get_data() if loader.check_data() else None

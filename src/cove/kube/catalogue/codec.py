@@ -27,6 +27,7 @@ from cove.kube.catalogue._text import (
     read_pairs,
     type_meta,
     unrecognized,
+    yaml_loader,
 )
 from cove.kube.schema import Node
 from cove.kube.status import StatusError
@@ -46,6 +47,7 @@ __all__ = [
     "strict_error",
     "type_meta",
     "unrecognized",
+    "yaml_loader",
     "zero_value",
 ]
 

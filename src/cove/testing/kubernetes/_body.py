@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 import yaml
 
-from cove.kube.catalogue._text import _yaml_loader
+from cove.kube.catalogue.codec import yaml_loader
 from cove.testing.values import unwrap
 
 __all__ = ["camel", "document", "documents"]
@@ -72,7 +73,7 @@ def _read(text: str | bytes) -> list[Any]:
     """The documents of a text, whose values resolve as kubectl's do: there are no dates."""
     found = []
     try:
-        loader = _yaml_loader()(text)
+        loader = yaml_loader()(text)
         loader.repeated = []
         try:
             while loader.check_data():
@@ -91,4 +92,19 @@ def _one(each: Any) -> Iterator[dict[str, Any]]:
         for item in each["items"]:
             yield from _one(item)
         return
+    _check_names(each)
     yield dict(each)
+
+
+def _check_names(each: Mapping[str, Any]) -> None:
+    """Names lead to paths: what is none would be refused for what it makes of them."""
+    metadata = each.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return
+    for field in ("name", "generateName", "namespace"):
+        value = metadata.get(field)
+        if value is not None and not isinstance(value, str):
+            raise ValueError(
+                f"metadata.{field} of a {each['kind']} is {orjson.dumps(value).decode()}, not a text; "
+                "YAML reads y, n, yes, no, on and off as booleans and digits as numbers: quote it"
+            )
