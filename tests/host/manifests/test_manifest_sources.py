@@ -105,12 +105,27 @@ async def test_a_kustomization_without_kubectl_says_what_to_install(
         ("apiVersion: v1\nmetadata: {name: x}\n", "kind is missing"),
         ("apiVersion: v1\nkind: ConfigMap\n", "ConfigMap: metadata is missing"),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n", "metadata.name is missing"),
+        (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: n}\n",
+            "metadata.name is false, not a text",
+        ),
         ("apiVersion: v1\nkind: Pod\nmetadata: {generateName: x-}\n", "cannot be applied"),
         ("just text\n", "an object is expected, this is a str"),
         (MAP % "x" + "kind: ConfigMap\n", 'line 12: key "kind" already set in map'),
         (MAP % "first", 'ConfigMap "first" is there already, in'),
     ],
-    ids=["yaml", "version", "kind", "metadata", "name", "generated", "text", "key", "twice"],
+    ids=[
+        "yaml",
+        "version",
+        "kind",
+        "metadata",
+        "name",
+        "boolean",
+        "generated",
+        "text",
+        "key",
+        "twice",
+    ],
 )
 async def test_a_document_that_is_wrong_is_named(tmp_path: Path, third: str, why: str) -> None:
     file = tmp_path / "app.yaml"

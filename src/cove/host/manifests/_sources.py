@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 from cove.host import _yaml
 from cove.host.manifests import _kustomize as kustomize
 from cove.host.manifests._errors import ManifestError
+from cove.kube.catalogue.codec import not_text
 
 __all__ = ["Document", "Mode", "Source", "read"]
 
@@ -165,10 +166,11 @@ def _wrong(obj: Any) -> str:
         return f"{obj['kind']}: metadata is missing"
     if metadata.get("generateName") and not metadata.get("name"):
         return f"{obj['kind']}: generateName cannot be applied: give it a metadata.name"
-    if not isinstance(metadata.get("name"), str) or not metadata["name"]:
+    for key in ("name", "namespace"):
+        if not isinstance(metadata.get(key), str | None):
+            return f"{obj['kind']}: metadata.{key} is {not_text(metadata[key])}"
+    if not metadata.get("name"):
         return f"{obj['kind']}: metadata.name is missing"
-    if not isinstance(metadata.get("namespace", ""), str | None):
-        return f"{obj['kind']}: metadata.namespace is no text"
     return ""
 
 

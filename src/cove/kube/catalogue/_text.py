@@ -27,6 +27,7 @@ __all__ = [
     "load_json",
     "load_yaml",
     "may_repeat",
+    "not_text",
     "read_pairs",
     "type_meta",
     "unrecognized",
@@ -261,6 +262,14 @@ def load_yaml(raw: bytes) -> tuple[Any, Sequence[str]]:
     if loader.repeated:
         return doc, ["yaml: unmarshal errors:\n  " + "\n  ".join(loader.repeated)]
     return doc, ()
+
+
+def not_text(value: Any) -> str:
+    """What to say of a value that should be a text, and why it may be none: it goes after "is"."""
+    return (
+        f"{orjson.dumps(value).decode()}, not a text; YAML reads y, n, yes, no, on and off as booleans "
+        "and digits as numbers: quote it"
+    )
 
 
 # As Go's parser has it.  Ours recurses in C: some ten thousands deeper the process is gone.

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
 import yaml
 
-from cove.kube.catalogue.codec import yaml_loader
+from cove.kube.catalogue.codec import not_text, yaml_loader
 from cove.testing.values import unwrap
 
 __all__ = ["camel", "document", "documents"]
@@ -104,7 +103,4 @@ def _check_names(each: Mapping[str, Any]) -> None:
     for field in ("name", "generateName", "namespace"):
         value = metadata.get(field)
         if value is not None and not isinstance(value, str):
-            raise ValueError(
-                f"metadata.{field} of a {each['kind']} is {orjson.dumps(value).decode()}, not a text; "
-                "YAML reads y, n, yes, no, on and off as booleans and digits as numbers: quote it"
-            )
+            raise ValueError(f"metadata.{field} of a {each['kind']} is {not_text(value)}")
