@@ -54,6 +54,7 @@ def test_an_invalid_choice_is_an_error_that_names_its_source_and_exports_nothing
     assert environ == {"DOCKER_HOST": "nonsense"}
 
 
+@pytest.mark.embedded("it is about the cluster that cove makes")
 def test_a_cluster_is_persistent_with_its_ports_and_a_registry_at_5000(own_home: Path) -> None:
     address = EngineAddress("unix:///var/run/docker.sock", "the test")
     wanted = plan(own_home, ports={8080: 30051}, agents=1)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from replicas import NAME, Time, leaving_nothing
+from tests.elsewhere import ELSEWHERE
 from tests.operator.leadership.test_shards import Cord
 from tests.operator.runtime.operator_world import Cache, World, define
 
@@ -245,6 +246,7 @@ async def test_leaders_change_over_ten_thousand_changes_and_no_key_is_missed(
     for replica in replicas:
         await replica.stop()
     assert twice == []
-    assert len(led) > 5, "leadership changed"
+    # Elsewhere time passes no faster than requests are answered.
+    assert len(led) > (1 if ELSEWHERE else 5), "leadership changed"
     for doc in (await api.client.list(gvr, "default")).items:
         assert doc["status"]["ready"] == doc["spec"]["size"]
