@@ -10,6 +10,6 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def what_a_client_leaves_is_collected_here() -> Iterator[None]:
-    """Where it is known and passed over; else it is told of a test that has nothing to do with it."""
+    """So that it is told of the test that left it, and of no other."""
     yield
     gc.collect()

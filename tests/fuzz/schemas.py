@@ -69,7 +69,12 @@ async def check(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        out, _ = await process.communicate()
+        try:
+            out, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     lines = [line[:400] for line in out.decode(errors="replace").splitlines() if line.strip()]
     assert process.returncode is not None
     return process.returncode, lines
@@ -107,7 +112,8 @@ def main() -> int:
     arguments = parser.parse_args()
     # Faults are told by their answers.
     logging.disable(logging.CRITICAL)
-    return asyncio.run(run(arguments.program, arguments.seconds, arguments.seed))
+    program = str(Path(arguments.program).absolute())
+    return asyncio.run(run(program, arguments.seconds, arguments.seed))
 
 
 if __name__ == "__main__":
