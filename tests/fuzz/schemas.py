@@ -96,8 +96,9 @@ async def run(program: str, seconds: float, seed: int) -> int:
             await prepare(made.client)
             code, lines = await check(program, made, group, seconds, seed)
         said = next((line.strip() for line in lines if " generated, " in line), "")
-        print(f"{group:<48}{said}", flush=True)
-        if code:
+        # Too little time, or hooks that do not load, are no good news.
+        print(f"{group:<48}{said or 'nothing was sent'}", flush=True)
+        if code or not said:
             failed += 1
             print("\n".join(lines[-TOLD:]), flush=True)
     print(f"{len(groups)} groups, {failed} with faults, seed {seed}")
