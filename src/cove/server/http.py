@@ -24,12 +24,12 @@ from multidict import CIMultiDict
 
 from cove.kube import status as st
 from cove.kube.status import CoveError, StatusError
+from cove.server.answer import Answer, common_headers
 from cove.server.api import BODY_LIMIT, Api
 from cove.server.faults import CutError
 from cove.server.identity import ANONYMOUS
 from cove.server.observe import refused
 from cove.server.request import Request, Response, User
-from cove.server.uids import new_uid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,7 +187,7 @@ class HttpServer:
             response = api.error(request, e)
             if api.observers:
                 refused(api, request, response)
-            return _plain(response, raw)
+            return Answer(response, close=response.status == 413)
         try:
             response = await api.handle(request)
         except asyncio.CancelledError:
@@ -206,7 +206,7 @@ class HttpServer:
             return await _stream(response, raw)
         if len(response.body) > LARGE:
             return await _large(response, raw)
-        return _plain(response, raw)
+        return Answer(response, close=response.status == 413)
 
     def _fork(self, request: Request) -> Api | None:
         _, _, rest = request.path.partition("/forks/")
@@ -246,6 +246,12 @@ async def _read(raw: web.BaseRequest) -> bytes:
     if length is not None and length > BODY_LIMIT:
         raise st.request_entity_too_large(BODY_LIMIT)
     content = raw.content
+    if content.is_eof():
+        # Most bodies have come with the head.
+        body = content.read_nowait()
+        if len(body) > BODY_LIMIT:
+            raise st.request_entity_too_large(BODY_LIMIT)
+        return body
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -254,7 +260,6 @@ async def _read(raw: web.BaseRequest) -> bytes:
         if size > BODY_LIMIT:
             raise st.request_entity_too_large(BODY_LIMIT)
         if content.at_eof():
-            # Most bodies are there in one piece.
             return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)
 
@@ -271,26 +276,11 @@ def _cut(raw: web.BaseRequest) -> web.StreamResponse:
     return web.Response()
 
 
-def _headers(response: Response) -> list[tuple[str, str]]:
-    headers = [("Audit-Id", new_uid()), ("Cache-Control", "no-cache, private")]
-    if response.content_type:
-        headers.append(("Content-Type", response.content_type))
-    headers += response.headers
-    return headers
-
-
-def _plain(response: Response, raw: web.BaseRequest) -> web.Response:
-    answer = web.Response(
-        status=response.status, body=response.body, headers=CIMultiDict(_headers(response))
-    )
-    if response.status == 413:
-        answer.force_close()
-    return answer
-
-
 async def _large(response: Response, raw: web.BaseRequest) -> web.StreamResponse:
     """A long body in pieces: TLS copies what it is given, and small copies stay in the cache."""
-    answer = web.StreamResponse(status=response.status, headers=CIMultiDict(_headers(response)))
+    answer = web.StreamResponse(
+        status=response.status, headers=CIMultiDict(common_headers(response))
+    )
     answer.content_length = len(response.body)
     await answer.prepare(raw)
     view = memoryview(response.body)
@@ -301,7 +291,9 @@ async def _large(response: Response, raw: web.BaseRequest) -> web.StreamResponse
 
 
 async def _stream(response: Response, raw: web.BaseRequest) -> web.StreamResponse:
-    answer = web.StreamResponse(status=response.status, headers=CIMultiDict(_headers(response)))
+    answer = web.StreamResponse(
+        status=response.status, headers=CIMultiDict(common_headers(response))
+    )
     if raw.version >= HttpVersion11:
         answer.enable_chunked_encoding()
     else:

@@ -1,0 +1,117 @@
+"""What is written on the wire, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import tempfile
+import uuid
+from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from cove.engines.embedded import EmbeddedCluster
+from cove.server.answer import Answer
+from cove.server.request import Response
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+MAP = "/api/v1/namespaces/default/configmaps/kube-root-ca.crt"
+
+
+@pytest.fixture
+async def wire(api: EmbeddedCluster) -> AsyncIterator[Streams]:
+    """A connection of an administrator, nothing said on it yet."""
+    tls = ssl.create_default_context(cadata=api.authority.certificate.decode())
+    pair = api.authority.client("admin", ["system:masters"])
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pair.certificate + pair.key)
+        file.flush()
+        tls.load_cert_chain(file.name)
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.server.port, ssl=tls)
+    yield reader, writer
+    writer.transport.abort()
+    await asyncio.sleep(0)
+
+
+async def head_of(reader: asyncio.StreamReader) -> tuple[str, list[tuple[str, str]]]:
+    """The status line, and the headers in their order."""
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode()[:-4].split("\r\n")
+    return first, [(n, v) for n, _, v in (line.partition(": ") for line in lines)]
+
+
+async def test_the_head_is_that_of_an_api_server(wire: Streams) -> None:
+    reader, writer = wire
+    writer.write(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+    status, headers = await head_of(reader)
+    said = dict(headers)
+    body = await reader.readexactly(int(said["Content-Length"]))
+    assert status == "HTTP/1.1 200 OK"
+    assert [name for name, _ in headers] == [
+        "Audit-Id",
+        "Cache-Control",
+        "Content-Type",
+        "X-Kubernetes-Pf-Flowschema-Uid",
+        "X-Kubernetes-Pf-Prioritylevel-Uid",
+        "Date",
+        "Content-Length",
+    ]
+    assert uuid.UUID(said["Audit-Id"]).version == 4
+    assert parsedate_to_datetime(said["Date"]).tzinfo is not None
+    assert body.startswith(b"{")
+
+
+async def test_requests_sent_ahead_are_answered_in_their_order(wire: Streams) -> None:
+    reader, writer = wire
+    for path in ("/version", "/nope", "/healthz"):
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    seen = []
+    for _ in range(3):
+        status, headers = await head_of(reader)
+        await reader.readexactly(int(dict(headers)["Content-Length"]))
+        seen.append(status)
+    assert seen == ["HTTP/1.1 200 OK", "HTTP/1.1 404 Not Found", "HTTP/1.1 200 OK"]
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "said", "open_"),
+    [
+        ("1.1", "", None, True),
+        ("1.1", "Connection: close\r\n", "close", False),
+        ("1.0", "", None, False),
+        ("1.0", "Connection: keep-alive\r\n", "keep-alive", True),
+    ],
+)
+async def test_the_connection_lasts_as_the_client_asks(
+    wire: Streams, version: str, asked: str, said: str | None, open_: bool
+) -> None:
+    reader, writer = wire
+    writer.write(f"GET /healthz HTTP/{version}\r\nHost: x\r\n{asked}\r\n".encode())
+    status, headers = await head_of(reader)
+    assert status == f"HTTP/{version} 200 OK"
+    assert dict(headers).get("Connection") == said
+    assert await reader.readexactly(2) == b"ok"
+    if open_:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await head_of(reader))[0] == "HTTP/1.1 200 OK"
+    else:
+        assert await reader.read() == b""
+
+
+async def test_head_has_the_head_of_a_get_and_no_body(wire: Streams) -> None:
+    reader, writer = wire
+    writer.write(f"HEAD {MAP} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    head = dict((await head_of(reader))[1])
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    # What comes next is the next answer: nothing was written in between.
+    assert (await head_of(reader))[0] == "HTTP/1.1 200 OK"
+    assert head.get("Content-Length") != "0"
+
+
+@pytest.mark.parametrize("bad", ["x\r\nSet-Cookie: a=b", "x\ny", "x\ry", "x\0y"])
+def test_no_header_can_begin_another(bad: str) -> None:
+    for headers in ([("X-Told", bad)], [(bad, "told")]):
+        with pytest.raises(ValueError, match="has a line break or a NUL in it"):
+            Answer(Response(200, b"", headers=headers))
+    with pytest.raises(ValueError, match="has a line break or a NUL in it"):
+        Answer(Response(200, b"", content_type=bad))
