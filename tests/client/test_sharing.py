@@ -58,3 +58,15 @@ def test_what_is_remembered_is_bounded_and_what_is_in_use_stays() -> None:
         kept = sharing(pod(f"pod-{i}"))
     assert kept["spec"]["containers"] is first["spec"]["containers"]
     assert len(sharing._young) + len(sharing._old) <= 2 * _sharing.KNOWN
+
+
+def test_what_is_in_parts_that_are_never_met_again_is_still_shared() -> None:
+    """Those are looked for only now and then, and found once there are some."""
+    sharing = Sharing()
+    for i in range(3 * _sharing.HOPELESS):
+        last = sharing(pod(f"pod-{i}"))
+    another = sharing(pod("another"))
+    assert another["spec"]["volumes"][0]["projected"] is last["spec"]["volumes"][0]["projected"]
+    for _ in range(2 * _sharing.AGAIN + 1):
+        last, another = another, sharing(pod("same"))
+    assert another["spec"]["volumes"] is last["spec"]["volumes"]

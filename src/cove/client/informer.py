@@ -58,6 +58,9 @@ PAGE = 500
 _RNG = random.Random()
 
 
+FAULT = "a handler of %s failed"
+
+
 def _as_it_is(obj: Doc) -> Doc:
     return obj
 
@@ -445,7 +448,11 @@ class Informer:
                     entries = table[value] = {}
                 entries[key] = kept
         for handler in self._handlers:
-            self._call(handler, old, obj, initial=initial)
+            # As _call, which costs as much as most handlers do.
+            try:
+                handler(old, obj, initial=initial)
+            except Exception:
+                log.exception(FAULT, self.name)
 
     def _remove(self, key: str, last: Doc) -> None:
         stored = self._objects.pop(key, None)
@@ -468,7 +475,7 @@ class Informer:
             handler(old, new, initial=initial)
         except Exception:
             # One handler's fault is not the others': they share this informer.
-            log.exception("a handler of %s failed", self.name)
+            log.exception(FAULT, self.name)
 
 
 def _unindex(

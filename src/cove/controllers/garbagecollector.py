@@ -29,6 +29,7 @@ MONITORS = "/monitors"
 # How often the resources are looked up again when no CRD told of a change.
 RESYNC = 30.0
 ABSENT = 500
+_NONE: list[Doc] = []
 _IGNORED = frozenset((("", "events"), ("events.k8s.io", "events")))
 
 
@@ -58,7 +59,7 @@ class _Node:
         self.kind = kind
         self.namespace = namespace
         self.name = name
-        self.owners: list[Doc] = []
+        self.owners = _NONE
         self.dependents: set[str] = set()
         self.deleting = False
         self.foreground = False
@@ -146,8 +147,8 @@ class GarbageCollector(Controller):
                 # Perhaps another object than the dependents meant.
                 for dependent in node.dependents:
                     self.queue.add(f"delete {dependent}")
-        owners = metadata.get("ownerReferences") or []
-        if fresh or owners != node.owners:
+        owners = metadata.get("ownerReferences") or _NONE
+        if owners != node.owners or (fresh and owners):
             self._own(node, owners)
         if "deletionTimestamp" in metadata:
             self._deleting(node, metadata)

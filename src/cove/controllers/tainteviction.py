@@ -49,6 +49,9 @@ class TaintEviction(Controller):
             before, after = old["spec"], new["spec"]
             if all(before.get(k) == after.get(k) for k in ("nodeName", "tolerations")):
                 return
+        elif not pod["spec"].get("nodeName"):
+            # It is nowhere, or was nowhere: no taint was ever of interest to it.
+            return
         self.queue.add(key_of(pod))
 
     async def sync(self, key: str) -> None:

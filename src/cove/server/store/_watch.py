@@ -42,14 +42,15 @@ class Watcher:
             self.close()
             return
         self._events.append(event)
-        self._notify()
+        self.wake()
 
     def close(self) -> None:
         """No more events: the reader drains what is queued and ends."""
         self.closed = True
-        self._notify()
+        self.wake()
 
-    def _notify(self) -> None:
+    def wake(self) -> None:
+        """Have the reader look up now, whether or not there is something to drain."""
         wake = self._wake
         if wake is not None and not wake.done():
             wake.set_result(None)
@@ -66,7 +67,7 @@ class Watcher:
         return bool(self._events)
 
     async def wait(self, timeout: float | None, clock: Clock) -> bool:
-        """Until there is something to drain or the watch is closed; False on a time-out.
+        """Until there is something to drain or the watch is closed; False on a time-out or :meth:`wake`.
 
         ``timeout`` in seconds of ``clock``, None for no limit.
         """

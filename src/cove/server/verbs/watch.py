@@ -26,6 +26,7 @@ from cove.server.verbs._select import Matcher, matcher
 from cove.server.verbs.list import too_large
 
 if TYPE_CHECKING:
+    from cove.client.clock import Clock, Timer
     from cove.server.api import Api
     from cove.server.endpoint import Endpoint
 
@@ -115,6 +116,7 @@ class _Stream:
         """The stream's chunks, until the time-out, the store or the reader ends it."""
         api, store, storage = self.api, self.api.store, self.endpoint.storage
         watcher = Watcher(inside=self.request.upgrade is None)
+        alarm: _Alarm | None = None
         try:
             backlog = self._open(watcher)
         except StatusError as e:
@@ -131,6 +133,7 @@ class _Stream:
             if not timeout or timeout < 0:
                 timeout = DEFAULT_TIMEOUT + api.config.rng.randrange(DEFAULT_TIMEOUT)
             clock = api.config.clock
+            alarm = _Alarm(clock, watcher)
             bookmark = clock.monotonic() + BOOKMARK_INTERVAL
             end = bookmark - BOOKMARK_INTERVAL + timeout
             while True:
@@ -143,7 +146,8 @@ class _Stream:
                     bookmark = now + BOOKMARK_INTERVAL
                     if self.options.bookmarks:
                         yield self._bookmark(store.durable_revision)
-                if not await watcher.wait(min(end, bookmark) - now, clock):
+                alarm.set(min(end, bookmark), now)
+                if not await watcher.wait(None, clock):
                     continue
                 news = [told for event in watcher.drain() if (told := self._event(event))]
                 if self.endpoint.converts:
@@ -161,6 +165,8 @@ class _Stream:
             # As upstream: an event that cannot be told is the end of the stream.
             log.warning("a watch of %s ends: %s", self.endpoint.plural, e)
         finally:
+            if alarm is not None:
+                alarm.cancel()
             store.unsubscribe(storage, watcher)
 
     async def _converted(self, news: list[Told]) -> list[Told]:
@@ -286,6 +292,35 @@ class _Stream:
         elif self.accepted.transform:
             doc = partial(doc, self.accepted.version)
         return _line("BOOKMARK", orjson.dumps(doc))
+
+
+class _Alarm:
+    """Wakes a watcher at a time: one timer until then, not one for every event that comes before."""
+
+    __slots__ = ("_clock", "_due", "_timer", "_watcher")
+
+    def __init__(self, clock: Clock, watcher: Watcher) -> None:
+        self._clock = clock
+        self._watcher = watcher
+        self._timer: Timer | None = None
+        self._due = 0.0
+
+    def set(self, due: float, now: float) -> None:
+        """Ring at ``due`` of the clock's monotonic time, of which ``now`` is this moment."""
+        if self._timer is None or due != self._due:
+            self.cancel()
+            self._due = due
+            self._timer = self._clock.call_later(due - now, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._watcher.wake()
+
+    def cancel(self) -> None:
+        """Ring no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _at(stored: Stored, revision: int) -> Stored:
