@@ -64,6 +64,22 @@ class Forks(RuleBasedStateMachine):
             put(self.fork, name, text)
             self.fork_model[name] = text.encode()
 
+    @rule(back=st.integers(0, 5))
+    def return_to(self, back: int) -> None:
+        revision = max(self.store.revision - back, self.store.oldest)
+        self.store.restore(self.store.at(revision))
+        self.model = content(self.store)
+
+    @invariant()
+    def what_is_listed_is_what_is_there(self) -> None:
+        for store in (self.store, self.fork):
+            if store is not None:
+                for namespace in (None, "ns", "nowhere"):
+                    expected = store.state.list("things", namespace)
+                    assert store.listed(store.state, "things", namespace) == expected
+                then = store.at(store.oldest)
+                assert store.listed(then, "things") == then.list("things")
+
     @invariant()
     def each_has_its_own(self) -> None:
         assert content(self.store) == self.model

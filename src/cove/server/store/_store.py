@@ -217,6 +217,8 @@ class Store:
         # The state before the first event, then one now and then; and the last one asked for.
         self._checkpoints = [State(self.state.revision, self.state.root)]
         self._remade = self._checkpoints[0]
+        # What was listed since it last changed: resource → namespace (None: all of them) → objects.
+        self._listed: dict[str, dict[str | None, list[Stored]]] = {}
         self._sent: deque[Event] = deque()
         self._watchers: dict[str, set[Watcher]] = {}
         # Told of every event of any resource, before the watchers are.
@@ -257,6 +259,8 @@ class Store:
         stored = Stored(namespace, name, uid, revision, encode(str(revision)), labels, fields)
         root = root.set(resource, namespaces.set(namespace, names.set(name, stored)))
         self.state = State(revision, root)
+        if self._listed:
+            self._listed.pop(resource, None)
         type_: EventType = "ADDED" if previous is None else "MODIFIED"
         self._record(Event(type_, resource, revision, stored, previous))
         return stored
@@ -272,6 +276,7 @@ class Store:
         previous = root[resource][namespace][name]
         revision = self.state.revision + 1
         self.state = State(revision, _without(root, resource, previous))
+        self._listed.pop(resource, None)
         last = Stored(
             namespace,
             name,
@@ -374,6 +379,22 @@ class Store:
         self._remade = State(revision, root)
         return self._remade
 
+    def listed(self, state: State, resource: str, namespace: str | None = None) -> list[Stored]:
+        """As :meth:`State.list`, put in order once as long as nothing of the resource changes.
+
+        Who reads a collection page by page asks for all of it each time.  The list is not the caller's to change.
+        """
+        if state.root is not self.state.root:
+            return state.list(resource, namespace)
+        known = self._listed.get(resource)
+        found = None if known is None else known.get(namespace)
+        if found is None:
+            found = state.list(resource, namespace)
+            # Nothing is kept of what is not there: anybody may ask for any namespace.
+            if found:
+                self._listed.setdefault(resource, {})[namespace] = found
+        return found
+
     def since(self, revision: int, resource: str) -> list[Event]:
         """A resource's events after ``revision`` that watchers have been told."""
         if revision < self.compacted:
@@ -418,6 +439,7 @@ class Store:
         if self._journal is not None:
             self._journal.replace(restored)
         self.state = restored
+        self._listed.clear()
         self.durable_revision = revision
         self.compact()
         self.disconnect()

@@ -87,7 +87,7 @@ def _candidates(
         state, after = _continued(api, options.continue_)
     else:
         state, after = _state(api, options), None
-    items = state.list(endpoint.storage, namespace if endpoint.namespaced else None)
+    items = api.store.listed(state, endpoint.storage, namespace if endpoint.namespaced else None)
     return test, items, state.revision, after
 
 
