@@ -111,6 +111,7 @@ _VALUE_TEXT = (
 # No vowels, no look-alikes: generated names spell no words.
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX = 5
+_PAIRS = [first + second for second in _ALPHABET for first in _ALPHABET]
 _MAX_GENERATED = 63
 
 
@@ -410,9 +411,7 @@ def generate_name(prefix: str, rng: Random) -> str:
     Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#generated-values
     """
     # One draw for all five: the system's source is asked once.
-    number = rng.getrandbits(64)
-    letters = []
-    for _ in range(_SUFFIX):
-        number, index = divmod(number, len(_ALPHABET))
-        letters.append(_ALPHABET[index])
-    return prefix[: _MAX_GENERATED - _SUFFIX] + "".join(letters)
+    number, first = divmod(rng.getrandbits(64), len(_PAIRS))
+    number, second = divmod(number, len(_PAIRS))
+    last = _ALPHABET[number % len(_ALPHABET)]
+    return f"{prefix[: _MAX_GENERATED - _SUFFIX]}{_PAIRS[first]}{_PAIRS[second]}{last}"

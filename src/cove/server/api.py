@@ -12,7 +12,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ __all__ = ["Api", "Config"]
 
 # What the store of a real API server takes in one request.
 BODY_LIMIT = 3 * 1024 * 1024
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +107,9 @@ class Api:
         self.server_address = ""
         # The offset of the service address given out last (hooks/services.py); 0: none yet.
         self.last_address = 0
-        self._second = ("", datetime.min.replace(tzinfo=UTC))
+        # The text of a second, and from when until when it is right.
+        never = datetime.min.replace(tzinfo=UTC)
+        self._second = ("", never, never)
 
     def fork(self, clock: Clock | None = None, *, revision: int | None = None) -> Api:
         """An Api with the same content that goes its own way from here on.
@@ -144,11 +147,12 @@ class Api:
 
     def timestamp(self) -> str:
         """The time as metadata writes it: RFC 3339, seconds."""
-        second = self.config.clock.now().replace(microsecond=0)
-        text, told = self._second
-        if told != second:
-            text = format_time(second)
-            self._second = (text, second)
+        now = self.config.clock.now()
+        text, since, until = self._second
+        if not since <= now < until:
+            since = now.replace(microsecond=0)
+            text = format_time(since)
+            self._second = (text, since, since + _SECOND)
         return text
 
     async def handle(self, request: Request, *, observed: bool = False) -> Response:

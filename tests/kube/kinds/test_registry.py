@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
 from cove.kube import catalogue, kinds
 
@@ -35,3 +38,21 @@ def test_an_unknown_kind_is_a_plain_one() -> None:
     assert [c.name for c in plain.columns] == ["Name", "Created At"]
     assert not plain.has_printer
     assert plain.unknown_field_label("spec.x").startswith('"spec.x" is not a known field selector')
+
+
+def _some(*keys: str) -> SearchStrategy[dict[str, str]]:
+    return st.dictionaries(st.sampled_from(keys), st.sampled_from(["", "a", "b"]))
+
+
+@given(
+    _some("nodeName", "restartPolicy", "schedulerName", "serviceAccountName"),
+    _some("phase", "podIP", "nominatedNodeName"),
+    st.sampled_from([{}, {"hostNetwork": True}, {"hostNetwork": False}]),
+)
+def test_pods_are_found_by_the_fields_that_can_be_asked(
+    spec: dict[str, str], status: dict[str, str], network: dict[str, bool]
+) -> None:
+    """What is written out for speed says what each field says by itself."""
+    pod = {"metadata": {"name": "a"}, "spec": {**spec, **network}, "status": status}
+    kind = kinds.kind("", "Pod")
+    assert kind.index_fields(pod) == {key: read(pod) for key, read in kind.selectable.items()}

@@ -11,6 +11,7 @@ from typing import Any
 
 from cove.kube.kinds._podspec.spec import APP_ARMOR, all_containers
 from cove.kube.kinds._podspec.token import TOKEN_SOURCE
+from cove.kube.names import is_dns1123_label
 from cove.kube.quantity import parse
 
 __all__ = ["name_warnings", "pod_warnings", "spec_warnings"]
@@ -60,8 +61,6 @@ _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 def name_warnings(name: str) -> list[str]:
     """A Pod's or workload's name that hosts and DNS will not like."""
-    from cove.kube.names import is_dns1123_label
-
     faults = is_dns1123_label(name) if name else []
     if not faults:
         return []
@@ -106,13 +105,14 @@ def spec_warnings(path: str, meta: Doc, spec: Doc) -> list[str]:
             f"{dot}metadata.annotations[{_SECCOMP_POD}]: non-functional in v1.27+; "
             'use the "seccompProfile" field instead'
         )
-    ports = 0
+    ports: list[Doc] = []
     for place, container in all_containers(spec):
         out += _container(
             f"{at}.{place}", dot, container, annotations, context, template=bool(path)
         )
-        ports += len(container.get("ports") or ())
-    if ports:
+        ports += container.get("ports") or ()
+    # One port alone is in nobody's way.
+    if len(ports) > 1 or (ports and ports[0].get("hostIP")):
         out += _ports(at, spec)
     grace = spec.get("terminationGracePeriodSeconds")
     if grace is not None and grace < 0:

@@ -33,6 +33,9 @@ def _text(*path: str) -> Any:
     return read
 
 
+_EMPTY: Obj = {}
+
+
 def _nothing(_obj: Obj) -> str:
     return ""
 
@@ -64,8 +67,20 @@ class Pod(Kind):
     )
 
     def index_fields(self, obj: Obj) -> Mapping[str, str]:
-        # Of thousands of pods most answer the same: they share what is kept of it.
-        return _fields(*[value(obj) for value in self.selectable.values()])
+        # Of thousands of pods most answer the same: they share what is kept of it.  Written out, and not asked of
+        # what is selectable one by one: every write of a pod comes by here.
+        spec, status = obj.get("spec") or _EMPTY, obj.get("status") or _EMPTY
+        return _fields(
+            spec.get("nodeName") or "",
+            spec.get("restartPolicy") or "",
+            spec.get("schedulerName") or "",
+            spec.get("serviceAccountName") or "",
+            "true" if spec.get("hostNetwork") else "false",
+            status.get("phase") or "",
+            status.get("podIP") or "",
+            "",
+            status.get("nominatedNodeName") or "",
+        )
 
     def default(self, obj: Obj) -> None:
         spec = obj.setdefault("spec", {})
