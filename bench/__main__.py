@@ -25,7 +25,7 @@ from bench.deployments import deployments
 from bench.dev import dev
 from bench.files import files, why_not
 from bench.forward import forward
-from bench.load import Result, Target, run
+from bench.load import Load, Result, Target, run, run_sessions
 from bench.operators import operators
 from bench.pods import engine_of_this_machine, pods
 from bench.recording import recording
@@ -105,7 +105,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def measure(target: Target, floor: float, n: int, pid: int = 0) -> list[Row]:
+async def measure(target: Target, floor: float, n: int, pid: int = 0, run: Load = run) -> list[Row]:
     """The operations of DESIGN against one server; ``pid`` is its process, if it is here."""
     rows: list[Row] = []
 
@@ -180,7 +180,7 @@ async def measure(target: Target, floor: float, n: int, pid: int = 0) -> list[Ro
     return rows
 
 
-async def floor_rate(n: int) -> float:
+async def floor_rate(n: int, run: Load = run, by: str = "") -> float:
     """Requests per second of the bare handler."""
     with tempfile.TemporaryDirectory() as folder:
         read, write = os.pipe()
@@ -199,7 +199,7 @@ async def floor_rate(n: int) -> float:
         finally:
             process.terminate()
             process.wait()
-    print(Row("floor: aiohttp TLS, 400 bytes", result, result.per_second, ""), flush=True)
+    print(Row(f"floor{by}: aiohttp TLS, 400 bytes", result, result.per_second, ""), flush=True)
     return result.per_second
 
 
@@ -395,6 +395,15 @@ async def server(requests: int, beside: str = "") -> None:
     try:
         target = Target.of_kubeconfig(kubeconfig)
         await measure(target, floor, requests, pid)
+    finally:
+        cove("reset", "--yes", "--name", "bench")
+    print()
+    floor = await floor_rate(requests * 3, run_sessions, " by aiohttp's client")
+    print("\ncove, embedded, in memory, no nodes, by aiohttp's client")
+    kubeconfig, pid = started("bench", "--in-memory", "--nodes", "0")
+    try:
+        target = Target.of_kubeconfig(kubeconfig)
+        await measure(target, floor, requests, pid, run_sessions)
     finally:
         cove("reset", "--yes", "--name", "bench")
     if beside:
