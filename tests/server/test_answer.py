@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import ssl
 import tempfile
 import uuid
@@ -11,11 +13,15 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
+import cove
 from cove.engines.embedded import EmbeddedCluster
+from cove.kube.gvk import GVR
 from cove.server.answer import Answer
-from cove.server.request import Response
+from cove.server.http import HttpServer
+from cove.server.request import Request, Response
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+CONFIG_MAPS = GVR("", "v1", "configmaps")
 MAP = "/api/v1/namespaces/default/configmaps/kube-root-ca.crt"
 
 
@@ -106,6 +112,67 @@ async def test_head_has_the_head_of_a_get_and_no_body(wire: Streams) -> None:
     # What comes next is the next answer: nothing was written in between.
     assert (await head_of(reader))[0] == "HTTP/1.1 200 OK"
     assert head.get("Content-Length") != "0"
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_stream_ends_as_its_version_has_it(wire: Streams, version: str) -> None:
+    """In chunks, and after them the next answer; before there were any, by the end of the connection."""
+    reader, writer = wire
+    path = "/api/v1/namespaces?watch=true&timeoutSeconds=1&fieldSelector=metadata.name%3Ddefault"
+    writer.write(f"GET {path} HTTP/{version}\r\nHost: x\r\n\r\n".encode())
+    status, headers = await head_of(reader)
+    said = dict(headers)
+    assert status == f"HTTP/{version} 200 OK"
+    if version == "1.1":
+        assert said["Transfer-Encoding"] == "chunked"
+        size = int(await reader.readuntil(b"\r\n"), 16)
+        event = await reader.readexactly(size + 2)
+        assert await reader.readuntil(b"0\r\n\r\n") == b"0\r\n\r\n"
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await head_of(reader))[0] == "HTTP/1.1 200 OK"
+    else:
+        assert "Transfer-Encoding" not in said
+        event = await reader.read()
+    assert json.loads(event)["type"] == "ADDED"
+
+
+async def test_a_long_answer_comes_whole(api: EmbeddedCluster, wire: Streams) -> None:
+    """In pieces that a client which reads slowly holds up, and not one byte is another."""
+    reader, writer = wire
+    for i in range(3):
+        data = {"metadata": {"name": f"long-{i}"}, "data": {"k": str(i) * 700_000}}
+        await api.client.create(CONFIG_MAPS, data, "default")
+    writer.write(b"GET /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\n\r\n")
+    said = dict((await head_of(reader))[1])
+    body = await reader.readexactly(int(said["Content-Length"]))
+    items = json.loads(body)["items"]
+    assert {i["data"]["k"][0] for i in items if "long" in i["metadata"]["name"]} == set("012")
+    assert [len(i["data"]["k"]) for i in items if "long" in i["metadata"]["name"]] == [700_000] * 3
+
+
+async def test_a_stream_that_breaks_is_no_stream_that_ends(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads it learns that something is missing, and the log says why."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"first"
+        raise RuntimeError("the source is dry")
+
+    async def handle(_request: Request, *, observed: bool = False) -> Response:
+        return Response(200, stream=chunks(), content_type="text/plain")
+
+    async with cove.embedded(nodes=0, controllers=False) as cluster:
+        monkeypatch.setattr(cluster.server.api, "handle", handle)
+        async with HttpServer(cluster.server.api, None) as plain:
+            reader, writer = await asyncio.open_connection("127.0.0.1", plain.port)
+            writer.write(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+            await head_of(reader)
+            with contextlib.suppress(ConnectionResetError):
+                assert b"0\r\n\r\n" not in await reader.read()
+            writer.transport.abort()
+            await asyncio.sleep(0)
+    assert "the source is dry" in caplog.text
 
 
 @pytest.mark.parametrize("bad", ["x\r\nSet-Cookie: a=b", "x\ny", "x\ry", "x\0y"])

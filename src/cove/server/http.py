@@ -17,14 +17,13 @@ from contextlib import AsyncExitStack
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
-from multidict import CIMultiDict
 
 from cove.kube import status as st
 from cove.kube.status import CoveError, StatusError
-from cove.server.answer import Answer, common_headers
+from cove.server.answer import Answer, Streamed
 from cove.server.api import BODY_LIMIT, Api
 from cove.server.faults import CutError
 from cove.server.identity import ANONYMOUS
@@ -43,9 +42,6 @@ log = logging.getLogger("cove.server")
 HEADER_TIMEOUT = 10.0
 KEEPALIVE = 300.0
 BACKLOG = 1024
-# Bodies above LARGE bytes are written PIECE by PIECE.
-LARGE = 256 * 1024
-PIECE = 64 * 1024
 
 
 class PortTakenError(CoveError):
@@ -204,8 +200,6 @@ class HttpServer:
             return response.taken  # type: ignore[no-any-return]  # the request's upgrade made it
         if response.stream is not None:
             return await _stream(response, raw)
-        if len(response.body) > LARGE:
-            return await _large(response, raw)
         return Answer(response, close=response.status == 413)
 
     def _fork(self, request: Request) -> Api | None:
@@ -276,28 +270,8 @@ def _cut(raw: web.BaseRequest) -> web.StreamResponse:
     return web.Response()
 
 
-async def _large(response: Response, raw: web.BaseRequest) -> web.StreamResponse:
-    """A long body in pieces: TLS copies what it is given, and small copies stay in the cache."""
-    answer = web.StreamResponse(
-        status=response.status, headers=CIMultiDict(common_headers(response))
-    )
-    answer.content_length = len(response.body)
-    await answer.prepare(raw)
-    view = memoryview(response.body)
-    for start in range(0, len(view), PIECE):
-        await answer.write(view[start : start + PIECE])
-    await answer.write_eof()
-    return answer
-
-
 async def _stream(response: Response, raw: web.BaseRequest) -> web.StreamResponse:
-    answer = web.StreamResponse(
-        status=response.status, headers=CIMultiDict(common_headers(response))
-    )
-    if raw.version >= HttpVersion11:
-        answer.enable_chunked_encoding()
-    else:
-        answer.force_close()  # the end of the connection is the end of the answer
+    answer = Streamed(response, raw)
     stream = response.stream
     assert stream is not None
     try:
@@ -307,10 +281,20 @@ async def _stream(response: Response, raw: web.BaseRequest) -> web.StreamRespons
         await answer.write_eof()
     except CutError:
         _cut(raw)
-    except (ConnectionError, ConnectionResetError):
-        pass  # the client went away: that is how watches end
+    except ConnectionError:
+        # The client went away: that is how watches end.  Or what was told of did: nobody may take that for the end.
+        _abort(raw)
+    except Exception:
+        # Something was said already: what is wrong with the rest can only be told by its missing.
+        log.exception("%s %s broke off", raw.method, raw.rel_url)
+        _abort(raw)
     finally:
         close = getattr(stream, "aclose", None)
         if close is not None:
             await close()
     return answer
+
+
+def _abort(raw: web.BaseRequest) -> None:
+    if raw.transport is not None:
+        raw.transport.abort()
