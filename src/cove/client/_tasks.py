@@ -5,11 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-__all__ = ["Tasks"]
+__all__ = ["Tasks", "whole"]
 
 log = logging.getLogger("cove.client")
+
+T = TypeVar("T")
+
+
+async def whole(work: asyncio.Future[T]) -> T:
+    """The result of work that is done whole: who is cancelled meanwhile leaves when it has ended.
+
+    However often: ``gather`` is done with the first of its tasks that was cancelled, so that who cleans up after it may
+    well cancel the others once more.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait((work,))
+        except asyncio.CancelledError as e:
+            cancelled = e
+    if cancelled is not None:
+        if not work.cancelled():
+            work.exception()  # it is nobody's any more
+        raise cancelled
+    return work.result()
 
 
 class Tasks:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
+from cove.client._tasks import whole
+
 __all__ = ["finished", "together"]
 
 P = ParamSpec("P")
@@ -17,12 +19,7 @@ async def finished(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
 
     For work of moments that makes something its caller has to clean up.
     """
-    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.gather(running, return_exceptions=True)
-        raise
+    return await whole(asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs)))
 
 
 async def together(*work: Awaitable[object]) -> None:

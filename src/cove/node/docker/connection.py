@@ -20,6 +20,7 @@ import aiohttp
 from aiodocker.exceptions import DockerError
 from aiodocker.stream import Stream
 
+from cove.client._tasks import whole
 from cove.kube.status import CoveError
 from cove.node.docker import pause
 from cove.node.docker.engine import EngineAddress, EngineError
@@ -129,12 +130,7 @@ class Engine:
 
         Who is cancelled meanwhile leaves when it is made: whoever looks afterwards finds it.
         """
-        making = asyncio.ensure_future(self._create(name, config))
-        try:
-            return await asyncio.shield(making)
-        except asyncio.CancelledError:
-            await asyncio.gather(making, return_exceptions=True)
-            raise
+        return await whole(asyncio.ensure_future(self._create(name, config)))
 
     async def _create(self, name: str, config: Mapping[str, Any]) -> str:
         async with _told():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from cove.client._tasks import whole
 from cove.kube.status import CoveError
 
 __all__ = ["CommandError", "Run", "run"]
@@ -34,11 +35,7 @@ async def run(*command: str, stdin: str = "") -> str:
         stderr=asyncio.subprocess.PIPE,
     )
     ending = asyncio.ensure_future(process.communicate(stdin.encode() if stdin else None))
-    try:
-        out, err = await asyncio.shield(ending)
-    except asyncio.CancelledError:
-        await ending
-        raise
+    out, err = await whole(ending)
     if process.returncode:
         raise CommandError(command, process.returncode, err.decode(errors="replace"))
     return out.decode(errors="replace")
