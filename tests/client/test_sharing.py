@@ -60,6 +60,15 @@ def test_what_is_remembered_is_bounded_and_what_is_in_use_stays() -> None:
     assert len(sharing._young) + len(sharing._old) <= 2 * _sharing.KNOWN
 
 
+def test_keys_of_anybodys_choice_do_not_pile_up() -> None:
+    """A map's keys are no fields: there may be ever new ones."""
+    sharing = Sharing()
+    for i in range(5 * _sharing.KNOWN):
+        sharing({"metadata": {}, "spec": {f"key-{i}": [{"a": i}, {"text": f"{i}" * 20}]}})
+    assert len(sharing._missed) <= 2 * _sharing.KNOWN
+    assert len(sharing._missed_items) <= 2 * _sharing.KNOWN
+
+
 def test_what_is_in_parts_that_are_never_met_again_is_still_shared() -> None:
     """Those are looked for only now and then, and found once there are some."""
     sharing = Sharing()

@@ -83,6 +83,10 @@ class Sharing:
             missed[key] = 0
         if len(self._young) >= KNOWN:
             self._old, self._young = self._young, {}
+            # Maps have keys of anybody's choice: what is known of them is bounded, too.
+            for counts in (self._missed, self._missed_items):
+                if len(counts) > KNOWN:
+                    counts.clear()
         # A copy, since orjson's own bytes keep the whole buffer they were written to.
         self._young[bytes(memoryview(text))] = known
         return known

@@ -56,9 +56,7 @@ GRACE = 30.0
 PAGE = 500
 # Jitter of whoever brings no source of their own: to seed one takes longer than to list.
 _RNG = random.Random()
-
-
-FAULT = "a handler of %s failed"
+_FAULT = "a handler of %s failed"
 
 
 def _as_it_is(obj: Doc) -> Doc:
@@ -452,7 +450,7 @@ class Informer:
             try:
                 handler(old, obj, initial=initial)
             except Exception:
-                log.exception(FAULT, self.name)
+                log.exception(_FAULT, self.name)
 
     def _remove(self, key: str, last: Doc) -> None:
         stored = self._objects.pop(key, None)
@@ -475,7 +473,7 @@ class Informer:
             handler(old, new, initial=initial)
         except Exception:
             # One handler's fault is not the others': they share this informer.
-            log.exception(FAULT, self.name)
+            log.exception(_FAULT, self.name)
 
 
 def _unindex(
