@@ -14,18 +14,13 @@ import yaml
 
 from cove.engines.embedded import EmbeddedCluster
 from cove.kube.gvk import GVR
+from cove.pki import use_pair
 
 
 def context(cluster: EmbeddedCluster) -> ssl.SSLContext:
     """Trusts the cluster, proves to be its administrator."""
     tls = ssl.create_default_context(cadata=cluster.authority.certificate.decode())
-    import tempfile
-
-    pair = cluster.authority.client("admin", ["system:masters"])
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(pair.certificate + pair.key)
-        file.flush()
-        tls.load_cert_chain(file.name)
+    use_pair(tls, cluster.authority.client("admin", ["system:masters"]))
     return tls
 
 
